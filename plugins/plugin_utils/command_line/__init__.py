@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine's command line: what continuity.pyz runs, on a host or in an operator's hand.
+
+Each command is a file of this package with ``HELP`` (one line), ``add_arguments(parser)`` and
+``run(arguments) -> int`` (the exit status). ``main`` is the only place that prints an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import Optional, Sequence
+
+from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
+
+COMMANDS: dict[str, str] = {
+    "audit": "audit",
+}
+"""Command to the file of this package that holds it. Files are imported only when called for."""
+
+CANNOT = 2
+"""Exit status of a command that could not do its work (0: done, 1: done, and it found something)."""
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="continuity",
+        description="Change a running fleet without losing data, uptime or secrets, and take it back.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    wanted = {name for name in arguments[:1] if name in COMMANDS} or set(COMMANDS)
+    for name in COMMANDS:
+        if name in wanted:
+            command = importlib.import_module(f"{__name__}.{COMMANDS[name]}")
+            command_parser = commands.add_parser(name, help=command.HELP, description=command.HELP)
+            command.add_arguments(command_parser)
+            command_parser.set_defaults(run=command.run)
+    parsed = parser.parse_args(arguments)
+    try:
+        status: int = parsed.run(parsed)
+    except ContinuityError as error:
+        print(f"continuity {parsed.command}: {error}", file=sys.stderr)
+        return CANNOT
+    except BrokenPipeError:
+        return CANNOT
+    return status

@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packs the engine and its command line into continuity.pyz, the same bytes every time.
+
+The collection's own paths are kept inside the archive, so that imports are the same with and
+without Ansible. PyYAML travels along in its pure Python form, used only where the host has none.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import zipfile
+from pathlib import Path
+
+PLUGINS = Path(__file__).resolve().parent.parent
+INSIDE = "ansible_collections/fleetops/continuity/plugins"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+MAIN = '''\
+import os
+import sys
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "bundled"))
+
+from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line import main
+
+if __name__ == "__main__":
+    sys.exit(main())
+'''
+
+
+def build() -> bytes:
+    """The bytes of continuity.pyz (runs with any Python from 3.9 on)."""
+    files = {"__main__.py": MAIN.encode()}
+    for part in ("module_utils", "plugin_utils/command_line"):
+        for path in sorted((PLUGINS / part).rglob("*.py")):
+            if path.name != "wiring.py":
+                files[f"{INSIDE}/{path.relative_to(PLUGINS).as_posix()}"] = path.read_bytes()
+    files[f"{INSIDE}/plugin_utils/__init__.py"] = b""
+    for package in ("ansible_collections", "ansible_collections/fleetops", "ansible_collections/fleetops/continuity"):
+        files[f"{package}/__init__.py"] = b""
+    files[f"{INSIDE}/__init__.py"] = b""
+    files.setdefault(f"{INSIDE}/module_utils/__init__.py", b"")
+    yaml = importlib.util.find_spec("yaml")
+    if yaml is not None and yaml.origin is not None:
+        for path in sorted(Path(yaml.origin).parent.glob("*.py")):
+            files[f"bundled/yaml/{path.name}"] = path.read_bytes()
+    packed = io.BytesIO()
+    packed.write(b"#!/usr/bin/env python3\n")
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, files[name])
+    return packed.getvalue()
