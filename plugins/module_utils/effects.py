@@ -43,12 +43,10 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Seconds since 1970-01-01 UTC."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds that never go back and that count while the machine sleeps; comparable
         between processes of one boot (CLOCK_BOOTTIME)."""
-        ...
 
     def sleep(self, seconds: float) -> None: ...
 
@@ -134,11 +132,9 @@ class Supervisor(Protocol):
 
         Starts and stops nothing that did not change.
         """
-        ...
 
     def render(self, units: Sequence[Unit]) -> dict[str, str]:
         """The files that ``install`` would leave, path to content (pure)."""
-        ...
 
     def status(self, agents: Sequence[str]) -> dict[str, ProcessStatus]: ...
 
@@ -153,12 +149,10 @@ class Supervisor(Protocol):
     ) -> dict[str, Outcome]:
         """Replace each agent's instance: the socket stays open, ``switch`` is called at the moment
         at which the slot may be pointed elsewhere. Also starts an agent that does not run."""
-        ...
 
     def start_companion(self, name: str, argv: Sequence[str]) -> None:
         """Run a helper of our own (the dead man) under the supervisor, detached from the caller,
         restarted when it dies by a signal, gone when it exits with 0. Replaces one of the same name."""
-        ...
 
     def stop_companion(self, name: str) -> None: ...
 
