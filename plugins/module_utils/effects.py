@@ -64,6 +64,12 @@ class SystemClock:
         time.sleep(seconds)
 
 
+def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
+    """Names the boot in which ``Clock.monotonic`` counts."""
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()
+
+
 @dataclass(frozen=True)
 class Unit:
     """What a supervisor must know of one agent, and nothing that changes with a release.

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that are there completely or not at all, and still there after a power cut."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from contextlib import contextmanager
+from typing import Iterator
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write everything; a short write (disk full, quota) goes on until the kernel names the error."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_file(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Replace a file at once: written aside in the same folder, synced, renamed, folder synced."""
+    aside = _aside(path)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            write_all(descriptor, content)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(aside, path)
+    except OSError:
+        os.unlink(aside)
+        raise
+    sync_directory(os.path.dirname(path))
+
+
+def write_link(path: str, target: str) -> None:
+    """Point a symbolic link elsewhere at once: linked aside, renamed, folder synced."""
+    aside = _aside(path)
+    os.symlink(target, aside)
+    try:
+        os.rename(aside, path)
+    except OSError:
+        os.unlink(aside)
+        raise
+    sync_directory(os.path.dirname(path))
+
+
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Hold an exclusive lock on a file (created when absent). The kernel frees it when we die."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _aside(path: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.{secrets.token_hex(6)}")

@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may change this host, and until when.
+
+A lease needs nobody alive to end it: when its time is over, the next one takes it, and the ledger
+says so. A file lock makes each decision one at a time; it is held only while deciding.
+
+Time is taken from the clock that cannot be set, together with the boot that it counts in, so moving
+the wall clock neither ends a lease early nor makes it last. After a reboot only wall time is left; then
+a lease counts while wall time is inside the span for which it was given, and a clock that went behind
+its beginning ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Optional
+
+from ..effects import Clock, boot_id
+from ..errors import ContinuityError
+from ..journal.durable import locked, sync_directory, write_file
+from .ledger import Ledger
+
+
+class LeaseError(ContinuityError):
+    """Somebody else may change this host now."""
+
+
+@dataclass(frozen=True)
+class LeaseRecord:
+    """``lease.json``. ``taken`` and ``expires`` are wall time (seconds since 1970, for people and for the
+    time after a reboot), ``expires_monotonic`` is the same end on the clock of the boot ``boot_id``."""
+
+    owner: str
+    run: str
+    taken: float
+    expires: float
+    boot_id: str
+    expires_monotonic: float
+
+    def remaining(self, now: float, monotonic: float, boot: str) -> float:
+        """Seconds that it still lasts; 0 or less when it is over."""
+        if boot == self.boot_id:
+            return self.expires_monotonic - monotonic
+        return self.expires - now if now >= self.taken else 0.0
+
+
+class Lease:
+    """The lease of one host root."""
+
+    def __init__(self, root: str, ledger: Ledger, clock: Clock) -> None:
+        self.path = os.path.join(root, "ledger", "lease.json")
+        self._lock = os.path.join(root, "ledger", "lease.lock")
+        self._ledger = ledger
+        self._clock = clock
+
+    def holder(self) -> Optional[LeaseRecord]:
+        """The lease as it stands, live or over; None when there is none."""
+        try:
+            with open(self.path, "rb") as file:
+                return LeaseRecord(**json.loads(file.read()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise LeaseError(
+                f"the lease cannot be read: {error}", where=self.path, fix="Remove the file when nobody changes the host"
+            ) from error
+
+    def live(self) -> Optional[LeaseRecord]:
+        """The lease, if it still lasts."""
+        record = self.holder()
+        return record if record is not None and self._remaining(record) > 0 else None
+
+    def acquire(self, owner: str, run: str, seconds: float) -> LeaseRecord:
+        """Take the lease, or renew our own.
+
+        A lease that is over, or that an earlier run of the same owner left, is taken over, and the
+        ledger says so. Raises LeaseError naming owner and expiry while another owner's lease lasts.
+        """
+        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        with locked(self._lock):
+            held = self.holder()
+            if held is None:
+                record = self._record(owner, run, seconds)
+                self._ledger.append("lease_taken", run=run, owner=owner, expires=_time(record.expires))
+            elif (held.owner, held.run) == (owner, run):
+                record = self._record(owner, run, seconds)
+            else:
+                remaining = self._remaining(held)
+                if remaining > 0 and held.owner != owner:
+                    raise self._held_by(held, remaining)
+                record = self._record(owner, run, seconds)
+                self._ledger.append(
+                    "lease_taken_over",
+                    run=run,
+                    owner=owner,
+                    expires=_time(record.expires),
+                    from_owner=held.owner,
+                    from_run=held.run,
+                    reason="same owner, other run" if remaining > 0 else "expired",
+                )
+            self._write(record)
+        return record
+
+    def renew(self, owner: str, run: str, seconds: float) -> LeaseRecord:
+        """Make our lease last ``seconds`` from now, even one that is over, if nobody took it meanwhile."""
+        with locked(self._lock):
+            held = self.holder()
+            if held is None or (held.owner, held.run) != (owner, run):
+                raise self._not_ours(held, owner, run)
+            record = self._record(owner, run, seconds)
+            self._write(record)
+        return record
+
+    def release(self, owner: str, run: str) -> bool:
+        """Give our lease back; False when there was none. Raises LeaseError when it is another's."""
+        if not os.path.exists(self.path):
+            return False
+        with locked(self._lock):
+            held = self.holder()
+            if held is None:
+                return False
+            if (held.owner, held.run) != (owner, run):
+                raise self._not_ours(held, owner, run)
+            os.unlink(self.path)
+            sync_directory(os.path.dirname(self.path))
+            self._ledger.append("lease_released", run=run, owner=owner)
+        return True
+
+    def _record(self, owner: str, run: str, seconds: float) -> LeaseRecord:
+        now = self._clock.now()
+        return LeaseRecord(owner, run, now, now + seconds, boot_id(), self._clock.monotonic() + seconds)
+
+    def _remaining(self, record: LeaseRecord) -> float:
+        return record.remaining(self._clock.now(), self._clock.monotonic(), boot_id())
+
+    def _write(self, record: LeaseRecord) -> None:
+        write_file(self.path, (json.dumps(asdict(record), sort_keys=True) + "\n").encode())
+
+    def _held_by(self, held: LeaseRecord, remaining: float) -> LeaseError:
+        return LeaseError(
+            f"{held.owner} (run {held.run}) may change this host until {_time(held.expires)}, {remaining:.0f} s from now",
+            where=self.path,
+            fix="Wait for it to end, or end that run",
+        )
+
+    def _not_ours(self, held: Optional[LeaseRecord], owner: str, run: str) -> LeaseError:
+        now = f"{held.owner} (run {held.run}) has it" if held is not None else "nobody has it"
+        return LeaseError(
+            f"the lease of {owner} (run {run}) is gone: {now}",
+            where=self.path,
+            fix="Stop here: this host is no longer ours to change",
+        )
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
