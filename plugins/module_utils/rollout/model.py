@@ -62,8 +62,9 @@ class Wave:
 
 @dataclass(frozen=True)
 class Touched:
-    """Why an agent is part of a plan. ``reason`` is ``new changed follows removed``;
-    ``brief_interruption`` is True where the agent cannot take over its socket."""
+    """Why an agent is part of a plan. ``reason`` is ``new changed follows removed down`` (``down``:
+    unchanged, but its process does not run); ``brief_interruption`` is True where the agent cannot
+    take over its socket."""
 
     host: str
     agent: str
@@ -78,7 +79,9 @@ class Plan:
 
     ``request_hash`` covers what was asked for (release, per-host digests, options); ``plan_hash``
     covers the whole plan. A controller that died is resumed by asking for the same request.
-    ``previous`` maps a host to the release that it leaves, None on a host without one.
+    ``previous`` maps a host to the release that it leaves, None on a host without one; ``releases``
+    maps a host to the release that it goes to (``release`` is their common name). ``shares`` maps a
+    host to how many of its agents a rollback may have away at once.
     """
 
     release: str
@@ -87,6 +90,8 @@ class Plan:
     previous: Mapping[str, Optional[str]]
     touched: tuple[Touched, ...]
     waves: tuple[Wave, ...]
+    releases: Mapping[str, str] = field(default_factory=dict)
+    shares: Mapping[str, int] = field(default_factory=dict)
     cycles: tuple[tuple[str, ...], ...] = ()
     max_unavailable: int = 1
     bake_seconds: float = 0.0
