@@ -1,0 +1,241 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One Python source file, parsed once, and what it binds, imports and adds to its search path."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator, Optional, Union
+
+LARGEST = 8 * 1024 * 1024
+"""Bytes; a larger file is named instead of parsed."""
+
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+Definition = Union[ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef]
+Scope = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+
+
+@dataclass(frozen=True)
+class ParseFailure:
+    """Why a file is no Python: the compiler's sentence, and the line it points at (1 if none)."""
+
+    message: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module. ``module`` is dotted without leading dots, ``level`` counts the dots,
+    ``names`` are ``(name, bound as)`` of a from-import, ``bound_as`` what ``import a.b`` binds."""
+
+    module: str
+    level: int
+    line: int
+    names: tuple[tuple[str, str], ...] = ()
+    bound_as: str = ""
+
+    @property
+    def star(self) -> bool:
+        return any(name == "*" for name, _bound in self.names)
+
+
+@dataclass
+class SourceFile:
+    """``path`` is relative to the root. Exactly one of ``tree`` and ``failure`` is None."""
+
+    path: str
+    tree: Optional[ast.Module] = None
+    failure: Optional[ParseFailure] = None
+    imports: tuple[Import, ...] = ()
+    dynamic: bool = False
+    names: frozenset[str] = frozenset()
+    stars: tuple[Import, ...] = ()
+    open_names: bool = False
+    own_path: bool = False
+    search_additions: tuple[ast.expr, ...] = ()
+    assigned: dict[str, list[ast.expr]] = field(default_factory=dict)
+    injected_modules: frozenset[str] = frozenset()
+
+
+def read_source(root: str, path: str) -> SourceFile:
+    """Parse ``root/path`` as the interpreter would (PEP 263 included). Never raises for its content."""
+    try:
+        with open(Path(root, path), "rb") as stream:
+            content = stream.read(LARGEST + 1)
+    except OSError as error:
+        return SourceFile(path, failure=ParseFailure(f"cannot be read: {error.strerror}", 1))
+    if len(content) > LARGEST:
+        return SourceFile(path, failure=ParseFailure(f"is larger than {LARGEST // 1024 // 1024} MiB", 1))
+    parsed = parse(content)
+    if isinstance(parsed, ParseFailure):
+        return SourceFile(path, failure=parsed)
+    return _describe(path, parsed)
+
+
+def parse(content: bytes) -> Union[ast.Module, ParseFailure]:
+    """The syntax tree, or why there is none. What only the compiler refuses (``return`` outside a
+    function, a late ``from __future__``) counts as well: such a file cannot be started either."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(content)
+            compile(content, "<source>", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return ParseFailure(error.msg or "invalid syntax", max(1, error.lineno or 1))
+    except (RecursionError, MemoryError):
+        return ParseFailure("is nested too deeply for the interpreter", 1)
+    except (ValueError, OverflowError) as error:
+        return ParseFailure(str(error), 1)
+    return tree
+
+
+def _describe(path: str, tree: ast.Module) -> SourceFile:
+    """Everything that later questions need, in one walk of the tree (iterative: no depth limit)."""
+    source = SourceFile(path, tree=tree)
+    imports: list[Import] = []
+    additions: list[ast.expr] = []
+    injected: set[str] = set()
+    declared_global: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            imports.extend(imports_of(node))
+        elif isinstance(node, ast.Call):
+            source.dynamic = _imports_by_call(node, imports) or source.dynamic
+            source.open_names = source.open_names or _binds_by_call(node)
+            additions.extend(_search_additions(node))
+        elif isinstance(node, ast.AugAssign) and dotted(node.target) == "sys.path":
+            additions.append(node.value)
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                _note_assignment(source, target, node.value, additions, injected)
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            _note_assignment(source, node.target, node.value, additions, injected)
+        elif isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+            elements = node.iter.elts if isinstance(node.iter, (ast.List, ast.Tuple, ast.Set)) else [node.iter]
+            source.assigned.setdefault(node.target.id, []).extend(elements)
+        elif isinstance(node, ast.Global):
+            declared_global.update(node.names)
+        elif getattr(node, "attr", getattr(node, "id", None)) == "__path__":
+            source.own_path = True
+    bound = set(bound_names(tree.body)) | declared_global
+    source.imports = tuple(imports)
+    source.search_additions = tuple(additions)
+    source.injected_modules = frozenset(injected)
+    source.stars = tuple(found for node in module_level(tree.body) for found in _stars(node))
+    source.open_names = source.open_names or "__getattr__" in bound
+    source.names = frozenset(bound)
+    return source
+
+
+def dotted(node: ast.AST) -> str:
+    """``a.b.c`` of a chain of attributes on a name, else an empty string."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return ""
+    return ".".join([node.id, *reversed(parts)])
+
+
+def imports_of(node: Union[ast.Import, ast.ImportFrom]) -> list[Import]:
+    if isinstance(node, ast.Import):
+        return [
+            Import(alias.name, 0, node.lineno, bound_as=alias.asname or alias.name.partition(".")[0])
+            for alias in node.names
+        ]
+    names = tuple((alias.name, alias.asname or alias.name) for alias in node.names)
+    return [Import(node.module or "", node.level, node.lineno, names)]
+
+
+def module_level(statements: list[ast.stmt]) -> Iterator[ast.AST]:
+    """Every node that runs in the scope of ``statements``, without the bodies of inner scopes."""
+    waiting: list[ast.AST] = list(reversed(statements))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, Scope):
+            waiting.extend(reversed(list(ast.iter_child_nodes(node))))
+
+
+def bound_names(statements: list[ast.stmt]) -> Iterator[str]:
+    """Names that these statements may bind in their own scope, on whatever branch."""
+    for node in module_level(statements):
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store):
+                yield node.id
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.Import):
+            yield from (found.bound_as for found in imports_of(node))
+        elif isinstance(node, ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names if alias.name != "*")
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name
+        else:
+            yield from _bound_by_newer_syntax(node)
+
+
+def _bound_by_newer_syntax(node: ast.AST) -> list[str]:
+    """Names bound by patterns and type aliases, which Python 3.9 has no classes for."""
+    attribute = {"MatchAs": "name", "MatchStar": "name", "MatchMapping": "rest"}.get(type(node).__name__, "")
+    name = getattr(node, attribute, None) if attribute else None
+    return [name] if isinstance(name, str) else []
+
+
+def _stars(node: ast.AST) -> list[Import]:
+    return [found for found in imports_of(node) if found.star] if isinstance(node, ast.ImportFrom) else []
+
+
+def _imports_by_call(node: ast.Call, imports: list[Import]) -> bool:
+    """Note ``importlib.import_module("x")`` and its like; True where the name is computed."""
+    called = dotted(node.func)
+    if called not in ("importlib.import_module", "import_module", "__import__", "runpy.run_module", "run_module"):
+        return called in ("runpy.run_path", "run_path", "importlib.util.spec_from_file_location", "spec_from_file_location")
+    name = node.args[0] if node.args else None
+    if isinstance(name, ast.Constant) and isinstance(name.value, str):
+        level = len(name.value) - len(name.value.lstrip("."))
+        imports.append(Import(name.value[level:], level, node.lineno))
+        return level > 0
+    return True
+
+
+def _binds_by_call(node: ast.Call) -> bool:
+    called = dotted(node.func)
+    if called == "setattr" and node.args:
+        target = node.args[0]
+        return isinstance(target, ast.Subscript) and dotted(target.value) == "sys.modules"
+    return called in ("exec", "globals")
+
+
+def _search_additions(node: ast.Call) -> list[ast.expr]:
+    called = dotted(node.func)
+    if called == "sys.path.insert" and len(node.args) == 2:
+        return [node.args[1]]
+    if called in ("sys.path.append", "sys.path.extend", "site.addsitedir") and node.args:
+        return [node.args[0]]
+    return []
+
+
+def _note_assignment(
+    source: SourceFile, target: ast.expr, value: ast.expr, additions: list[ast.expr], injected: set[str]
+) -> None:
+    if isinstance(target, ast.Name):
+        source.assigned.setdefault(target.id, []).append(value)
+    elif dotted(target) == "sys.path":
+        additions.append(value)
+    elif isinstance(target, ast.Subscript):
+        if dotted(target.value) == "sys.path":
+            additions.append(value)
+        elif dotted(target.value) == "sys.modules":
+            key: ast.AST = target.slice
+            key = getattr(key, "value", key) if type(key).__name__ == "Index" else key
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                injected.add(key.value)
+        elif isinstance(target.value, ast.Call) and dotted(target.value.func) == "globals":
+            source.open_names = True
