@@ -121,7 +121,7 @@ class Chain:
 
 
 def _read(descriptor: int) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     while True:
         part = os.read(descriptor, 1 << 20)
         if not part:

@@ -66,7 +66,9 @@ class Lease:
             return None
         except (ValueError, TypeError) as error:
             raise LeaseError(
-                f"the lease cannot be read: {error}", where=self.path, fix="Remove the file when nobody changes the host"
+                f"the lease cannot be read: {error}",
+                where=self.path,
+                fix="Remove the file when nobody changes the host",
             ) from error
 
     def live(self) -> Optional[LeaseRecord]:

@@ -109,9 +109,7 @@ def _advanced(unfinished: Optional[UnfinishedRun], event: str, entry: Mapping[st
         same = unfinished is not None and unfinished.plan_hash == entry["plan"]
         if unfinished is not None and same:
             return replace(unfinished, run=entry["run"])
-        return UnfinishedRun(
-            entry["run"], entry["plan"], entry["request"], entry["release"], entry["previous_release"]
-        )
+        return UnfinishedRun(entry["run"], entry["plan"], entry["request"], entry["release"], entry["previous_release"])
     if unfinished is None:
         return None
     if event == "resumed":

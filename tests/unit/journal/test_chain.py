@@ -7,14 +7,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from ansible_collections.fleetops.continuity.plugins.module_utils.journal.chain import (
     Chain,
     ChainError,
     canonical,
     sealed,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.ledger import Ledger, LedgerError
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.model import Plan, Wave
