@@ -1,0 +1,2 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
