@@ -33,8 +33,9 @@ class Location:
 class Problem:
     """One thing that is wrong in a startup config, with what was expected and what stood there.
 
-    ``rule`` is one of the audit's G rules (``G-parse`` …) or ``C-expression``; ``severity`` is
-    ``critical warning info``.
+    ``rule`` is one of the audit's G rules (``G-parse`` …), ``C-expression`` (a port that cannot be
+    resolved), ``B-type`` (dependencies that are not a list of names) or ``B-duplicate`` (the same agent
+    declared twice on a host); ``severity`` is ``critical warning info``.
     """
 
     rule: str
@@ -52,13 +53,16 @@ class Problem:
 class PortClaim:
     """A port that an agent declares. ``key`` is the dotted path of the key (``port``,
     ``health_check_port``, ``config.zmq_port``); ``listens`` is False where the key names somebody
-    else's port (``config.redis.port``); ``number`` is None when the expression could not be resolved."""
+    else's port (``config.redis.port``); ``number`` is None when the expression could not be resolved.
+    ``base`` is then ``(variable, constant)`` where it is one variable plus a constant: two ports with
+    the same base are equal whatever the variable is."""
 
     key: str
     number: Optional[int]
     raw: Union[int, str]
     location: Location
     listens: bool = True
+    base: Optional[tuple[str, int]] = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,12 @@ class Agent:
 
 @dataclass(frozen=True)
 class HostConfig:
-    """One host's startup config: its file, its settings, its agents in the order of the file."""
+    """One host's startup config: its file, its settings, its agents in the order of the file.
+
+    Each agent once: where a name is declared twice the last declaration stands, as in YAML itself, and
+    a problem names both. ``ports`` are claims of the host itself (``error_bus_port``). ``settings`` is
+    everything at top level that is no agent, as plain values.
+    """
 
     host: str
     file: str
@@ -113,6 +122,7 @@ class HostConfig:
     resource_limits: Mapping[str, Any] = field(default_factory=dict)
     health_checks: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    ports: tuple[PortClaim, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is collected while one host's startup config is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Mapping, Optional
+
+from .model import Location, Problem
+
+
+@dataclass
+class Reading:
+    """The host, the values for expressions, and everything found wrong so far."""
+
+    host: str
+    values: Mapping[str, str]
+    problems: list[Problem] = field(default_factory=list)
+
+    def report(
+        self,
+        rule: str,
+        message: str,
+        location: Location,
+        *,
+        severity: str = "critical",
+        agent: Optional[str] = None,
+        expected: str = "",
+        found: str = "",
+        key: str = "",
+    ) -> None:
+        self.problems.append(
+            Problem(
+                rule=rule,
+                message=message,
+                location=location,
+                host=self.host,
+                severity=severity,
+                agent=agent,
+                expected=expected,
+                found=found,
+                key=key,
+            )
+        )
