@@ -1,0 +1,241 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host back to an earlier release: from any state, by anybody, and again if it was killed midway.
+
+It needs nothing but the host root: no controller, no plan (a plan only refines how many agents may
+be away at once). What has to be replaced is decided by what really runs, not by what was planned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Optional, Sequence
+
+from ..effects import Outcome, boot_id
+from ..errors import ContinuityError
+from .apply import DEADMAN, load_baselines
+from .exclusive import changing
+from .ledger import LedgerError, LedgerState
+from .model import Plan, Release, ReleasedAgent
+from .running import RunningCode
+from .switching import (
+    Batch,
+    by_layer,
+    first_problem,
+    point_all,
+    replace_agents,
+    stop_agents,
+    wait_until_healthy,
+    with_health,
+)
+
+if TYPE_CHECKING:
+    from ..host import Host
+
+OBJECTIVE_SECONDS = 300.0
+"""How long a rollback may take (RO4)."""
+PARALLEL = 8
+
+
+class RollbackError(ContinuityError):
+    """There is nothing to go back to, or what was asked for cannot be gone back to."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for. ``to`` names a release, None means the one before. ``run`` takes back only
+    that run: a host that it did not touch stays as it is. ``fallback`` is where that run came from, as
+    its plan says. ``quarantine`` marks the release that is left, because something was found wrong. With ``only_running``
+    agents that do not run are left to whoever starts them (the boot), with their links moved."""
+
+    reason: str
+    to: Optional[str] = None
+    run: Optional[str] = None
+    fallback: Optional[str] = None
+    quarantine: bool = False
+    parallel: Optional[int] = None
+    stop_deadman: bool = True
+    only_running: bool = False
+    replace_seconds: float = 180.0
+    healthy_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class RollbackResult:
+    """``to`` is None when the host had no release before. ``ok`` says that every agent runs what it
+    ran before and answers as it did; ``within_objective`` compares ``seconds`` with 300."""
+
+    changed: bool
+    ok: bool = True
+    from_release: Optional[str] = None
+    to: Optional[str] = None
+    batch: Batch = field(default_factory=Batch)
+    pointed: tuple[str, ...] = ()
+    quarantined: bool = False
+    seconds: float = 0.0
+    message: str = ""
+
+    @property
+    def within_objective(self) -> bool:
+        return self.seconds <= OBJECTIVE_SECONDS
+
+
+@dataclass(frozen=True)
+class Way:
+    """From where to where, and in which run's name."""
+
+    from_release: Optional[str]
+    to: Optional[str]
+    run: str
+    plan_hash: Optional[str] = None
+
+
+def find_way(state: LedgerState, wish: Wish) -> Optional[Way]:
+    """Where this wish leads from this state (pure); None when the host is there already.
+
+    Raises RollbackError when there is no release before the current one, or the named one is
+    quarantined.
+    """
+    unfinished = state.unfinished
+    if wish.to is not None and wish.to in state.quarantined:
+        raise RollbackError(
+            f"release {wish.to} is quarantined: it was taken back before", fix="Name another release, or roll out"
+        )
+    if unfinished is not None:
+        to = wish.to if wish.to is not None else unfinished.previous
+        return Way(unfinished.release, to, unfinished.run, unfinished.plan_hash)
+    run = wish.run or "none"
+    if wish.run is not None:
+        return Way(state.current, wish.fallback, run) if state.current != wish.fallback else None
+    if wish.to is not None:
+        return Way(state.current, wish.to, run)
+    if state.previous is None:
+        raise RollbackError(
+            f"there is no release before {state.current}" if state.current else "this host has no release",
+            fix="Name one with --to; the status command lists what is staged",
+        )
+    return Way(state.current, state.previous, run)
+
+
+def roll_back(host: Host, wish: Wish, *, only_if_due: bool = False) -> RollbackResult:
+    """Bring the host back, verify it, and say so in the ledger.
+
+    ``only_if_due`` is the dead man's: under the change lock the deadline is looked at once more, and
+    nothing happens when the rollout was confirmed, taken back or moved on meanwhile. Raises
+    RollbackError, ReleaseError or BusyError before anything was touched.
+    """
+    with changing(host.root, host.clock):
+        begun = host.clock.monotonic()
+        state = host.ledger.state()
+        if only_if_due and (state.unfinished is None or not is_due(host, state)):
+            return RollbackResult(False, message="nothing is due")
+        way = find_way(state, wish)
+        if way is None:
+            return RollbackResult(False, to=state.current, message="nothing to take back")
+        target = host.releases.load(way.to) if way.to is not None else None
+        damage = host.releases.verify(way.to) if way.to is not None else []
+        if damage and wish.to is not None:
+            raise RollbackError(f"release {wish.to} is not as it was staged: {first_problem(damage)}")
+        if state.unfinished is None and way.from_release == way.to and target and not _differing(host, target):
+            return RollbackResult(False, to=way.to, message="this release runs already")
+        plan = _plan(host, way)
+        batch, pointed = _go_back(host, wish, plan, target)
+        seconds = round(host.clock.monotonic() - begun, 3)
+        problems = batch.failures + [f"release {way.to}: {one}" for one in damage]
+        quarantined = wish.quarantine and way.from_release is not None and way.from_release != way.to
+        _record(host, wish, way, batch, seconds, problems, quarantined)
+        if wish.stop_deadman and not problems:
+            host.supervisor.stop_companion(DEADMAN)
+        return RollbackResult(
+            changed=True,
+            ok=not problems,
+            from_release=way.from_release,
+            to=way.to,
+            batch=batch,
+            pointed=tuple(pointed),
+            quarantined=quarantined,
+            seconds=seconds,
+            message=first_problem(problems) or "",
+        )
+
+
+def is_due(host: Host, state: LedgerState) -> bool:
+    """Whether the unfinished rollout's deadline has passed, or counted in an earlier boot."""
+    unfinished = state.unfinished
+    if unfinished is None or unfinished.deadline is None:
+        return False
+    return unfinished.boot_id != boot_id() or host.clock.monotonic() >= unfinished.deadline
+
+
+def _go_back(host: Host, wish: Wish, plan: Optional[Plan], target: Optional[Release]) -> tuple[Batch, list[str]]:
+    """Replace what differs, in reverse layer order; stop what the target does not have; point the rest."""
+    begun = host.clock.monotonic()
+    parallel = wish.parallel or (plan.shares.get(host.name) if plan else None) or PARALLEL
+    wanted = dict(target.agents) if target else {}
+    away = sorted(set(host.releases.pointers()) - set(wanted))
+    outcomes = stop_agents(host, away, parallel=PARALLEL, timeout=wish.replace_seconds)
+    differing = _differing(host, target, only_running=wish.only_running) if target else []
+    host.supervisor.install([agent.unit for agent in wanted.values()])
+    moved: list[str] = []
+    if target is not None:
+        layers = by_layer(differing, reverse=True)
+        outcomes += replace_agents(
+            host, target.id, layers, parallel=parallel, timeout=wish.replace_seconds, stop_at_failure=False
+        )
+        moved = point_all(host, wanted, target.id)
+        host.releases.set_current(target.id)
+        outcomes = list(_verified(host, wish, plan, differing, outcomes))
+    return Batch(tuple(outcomes), round(host.clock.monotonic() - begun, 3)), moved
+
+
+def _differing(host: Host, target: Release, *, only_running: bool = False) -> list[ReleasedAgent]:
+    """The target's agents that do not run, or do not run what the target has for them."""
+    processes = host.supervisor.status(list(target.agents))
+    code = RunningCode(host.releases, target)
+    return [
+        agent
+        for name, agent in target.agents.items()
+        if not code.is_target(processes[name])
+        and not (only_running and processes[name].state not in ("running", "starting"))
+    ]
+
+
+def _verified(
+    host: Host, wish: Wish, plan: Optional[Plan], agents: Sequence[ReleasedAgent], outcomes: Sequence[Outcome]
+) -> tuple[Outcome, ...]:
+    """Every replaced agent must answer as it did before: one that was not healthy then need not be now."""
+    baselines = load_baselines(host, plan) if plan else {}
+    poor = {name for name, one in baselines.items() if one.status in ("unhealthy", "unknown")}
+    tolerated = [name for name, one in baselines.items() if one.status == "degraded"]
+    expected = [agent for agent in agents if agent.name not in poor]
+    sick = wait_until_healthy(host, expected, timeout=wish.healthy_seconds, tolerated=tolerated)
+    return with_health(outcomes, sick, wish.healthy_seconds)
+
+
+def _plan(host: Host, way: Way) -> Optional[Plan]:
+    if way.plan_hash is None:
+        return None
+    try:
+        return host.ledger.load_plan(way.plan_hash)
+    except LedgerError:
+        return None
+
+
+def _record(
+    host: Host, wish: Wish, way: Way, batch: Batch, seconds: float, problems: Sequence[str], quarantined: bool
+) -> None:
+    host.ledger.append(
+        "rolled_back",
+        run=way.run,
+        from_release=way.from_release,
+        to=way.to,
+        agents=[outcome.agent for outcome in batch.outcomes],
+        seconds=seconds,
+        reason=wish.reason,
+        ok=not problems,
+        problems=list(problems),
+        objective_seconds=OBJECTIVE_SECONDS,
+        plan=way.plan_hash,
+    )
+    if quarantined:
+        host.ledger.append("quarantined", release=way.from_release, reason=wish.reason)
