@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        if self.server.drain.asked:
+        if self.close_connection or self.server.drain.asked:
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
