@@ -196,7 +196,12 @@ def _imports_by_call(node: ast.Call, imports: list[Import]) -> bool:
     """Note ``importlib.import_module("x")`` and its like; True where the name is computed."""
     called = dotted(node.func)
     if called not in ("importlib.import_module", "import_module", "__import__", "runpy.run_module", "run_module"):
-        return called in ("runpy.run_path", "run_path", "importlib.util.spec_from_file_location", "spec_from_file_location")
+        return called in (
+            "runpy.run_path",
+            "run_path",
+            "importlib.util.spec_from_file_location",
+            "spec_from_file_location",
+        )
     name = node.args[0] if node.args else None
     if isinstance(name, ast.Constant) and isinstance(name.value, str):
         level = len(name.value) - len(name.value.lstrip("."))

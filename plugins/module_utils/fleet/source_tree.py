@@ -96,7 +96,9 @@ class SourceTree:
     def __init__(self, root: str) -> None:
         self.root = os.path.realpath(root)
         if not os.path.isdir(self.root):
-            raise ContinuityError("The project root is no folder", where=root, fix="Give the folder of the agents' code")
+            raise ContinuityError(
+                "The project root is no folder", where=root, fix="Give the folder of the agents' code"
+            )
         self._files: dict[str, SourceFile] = {}
         self._entries: dict[str, Mapping[str, bool]] = {}
         self._found: dict[tuple[str, tuple[str, ...]], Optional[FoundModule]] = {}
@@ -176,8 +178,10 @@ class SourceTree:
         if key not in self._found:
             self._found[key] = self._search(module, path.folders)
         found = self._found[key]
-        if found is not None and found.missing and any(
-            found.missing == name or found.missing.startswith(name + ".") for name in path.injected
+        if (
+            found is not None
+            and found.missing
+            and any(found.missing == name or found.missing.startswith(name + ".") for name in path.injected)
         ):
             return FoundModule(module, executed=found.executed, opaque=True)
         return found
@@ -192,7 +196,7 @@ class SourceTree:
         if module:
             return self._search(module, (folder,))
         own = posixpath.join(folder, "__init__.py")
-        if self._is_file(own):
+        if self.is_file(own):
             return FoundModule("." * level, own, (own,), (folder,))
         return FoundModule("." * level, folders=(folder,))
 
@@ -279,7 +283,7 @@ class SourceTree:
             entries = self._listing(folder)
             if entries.get(part):
                 package = posixpath.join(folder, part)
-                if self._is_file(posixpath.join(package, "__init__.py")):
+                if self.is_file(posixpath.join(package, "__init__.py")):
                     own = posixpath.join(package, "__init__.py")
                     return FoundModule(name, own, (own,), (package,))
             if entries.get(f"{part}.py") is False:
@@ -296,7 +300,8 @@ class SourceTree:
                 portions.append(posixpath.join(folder, part))
         return FoundModule(name, folders=tuple(portions)) if portions else None
 
-    def _is_file(self, path: str) -> bool:
+    def is_file(self, path: str) -> bool:
+        """Whether the tree holds a file at ``path`` (relative to the root, exact in its case)."""
         folder, name = posixpath.split(path)
         return self._listing(folder).get(name) is False
 
