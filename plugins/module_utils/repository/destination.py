@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A folder into which a snapshot is restored, and out of which nothing ever gets.
+
+Every folder on the way is opened by its parent and never through a link, so neither a hostile
+manifest nor a link that somebody put there meanwhile can lead elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from typing import Iterator, Optional
+
+from . import paths
+from .faults import RepositoryError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Destination:
+    """``base`` (an existing folder) with paths relative to it; parents must be visited before children."""
+
+    def __init__(self, base: str, aside: Optional[str]) -> None:
+        """``aside`` is a folder on the same file system that takes what is replaced; None: it is lost."""
+        self._stack: list[tuple[bytes, int]] = [(b"", os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))]
+        self._base = base
+        self._aside = aside
+        self.kept_aside: list[str] = []
+
+    def close(self) -> None:
+        while self._stack:
+            os.close(self._stack.pop()[1])
+
+    def parent(self, path: bytes, make: bool) -> Optional[int]:
+        """Descriptor of the folder that holds ``path``; missing ones are made, or None is returned.
+
+        Raises RepositoryError when something on the way is not a folder.
+        """
+        folder = path.rpartition(b"/")[0]
+        while len(self._stack) > 1 and not paths.inside(folder, self._stack[-1][0]):
+            os.close(self._stack.pop()[1])
+        done, descriptor = self._stack[-1]
+        rest = folder[len(done) :].strip(b"/")
+        for name in rest.split(b"/") if rest else ():
+            done = done + b"/" + name if done else name
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=descriptor)
+            try:
+                descriptor = os.open(name, _FOLDER, dir_fd=descriptor)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                    raise RepositoryError(
+                        "Something that is not a folder stands in the way",
+                        where=self.name(done),
+                        fix="Move it away, or restore to another target",
+                    ) from error
+                raise
+            self._stack.append((done, descriptor))
+        return descriptor
+
+    def status(self, parent: Optional[int], path: bytes) -> Optional[os.stat_result]:
+        if parent is None:
+            return None
+        try:
+            return os.stat(_last(path), dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def open(self, parent: int, path: bytes) -> int:
+        return os.open(_last(path), _READ, dir_fd=parent)
+
+    @contextlib.contextmanager
+    def replacing(self, parent: int, path: bytes) -> Iterator[bytes]:
+        """A name beside ``path`` to build its successor under; it takes the place at the end, or goes."""
+        name = b".continuity-restore-" + hashlib.sha256(_last(path)).hexdigest()[:16].encode()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=parent)
+        try:
+            yield name
+            self.put_aside(parent, path, keep_name=True)
+            os.rename(name, _last(path), src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=parent)
+            raise
+
+    def put_aside(self, parent: int, path: bytes, keep_name: bool = False) -> None:
+        """Keep what stands at ``path`` in the folder for replaced things, or remove it when there is none.
+
+        With ``keep_name`` a file keeps its name until something is renamed over it, so that it is
+        never missing.
+        """
+        found = self.status(parent, path)
+        if found is None:
+            return
+        is_folder = stat.S_ISDIR(found.st_mode)
+        if self._aside is None:
+            if is_folder:
+                raise RepositoryError(
+                    "A folder stands where the snapshot has something else",
+                    where=self.name(path),
+                    fix="Move it away, or restore to another target",
+                )
+            if not keep_name:
+                os.unlink(_last(path), dir_fd=parent)
+            return
+        kept = os.path.join(os.fsencode(self._aside), path)
+        os.makedirs(os.path.dirname(kept), mode=0o700, exist_ok=True)
+        if is_folder or not keep_name:
+            os.rename(_last(path), kept, src_dir_fd=parent)
+        else:
+            os.link(_last(path), kept, src_dir_fd=parent, follow_symlinks=False)
+        self.kept_aside.append(os.fsdecode(kept))
+
+    def name(self, path: bytes) -> str:
+        return os.path.join(self._base, paths.encode(path))
+
+
+def _last(path: bytes) -> bytes:
+    return path.rpartition(b"/")[2]

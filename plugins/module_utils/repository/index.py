@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The index: where every block stands (docs/snapshot-format.md, section 4)."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from pathlib import Path
+from typing import Iterator, Sequence
+
+from .faults import DamagedError
+from .layout import Repository, is_digest, sha256, sync_folder
+from .packs import Place
+
+MAGIC = b"FCINDEX1"
+_COUNTS = struct.Struct(">II")
+_RECORD = struct.Struct(">32sIIIIBBH")
+_START = len(MAGIC) + _COUNTS.size
+MANY_FILES = 8
+
+
+class IndexFile:
+    """One index file, looked up by bisection in its own bytes: no memory beside them."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        content = file.read_bytes()
+        if sha256(content) != file.name[:64]:
+            raise DamagedError("The index file was changed", where=str(file))
+        if content[: len(MAGIC)] != MAGIC or len(content) < _START:
+            raise DamagedError("This is not an index file", where=str(file))
+        packs, self.count = _COUNTS.unpack_from(content, len(MAGIC))
+        self._table = _START + 32 * packs
+        if len(content) != self._table + _RECORD.size * self.count:
+            raise DamagedError("The index file has the wrong length", where=str(file))
+        self.packs = [content[_START + 32 * number : _START + 32 * (number + 1)] for number in range(packs)]
+        self._content = content
+
+    def find(self, digest: bytes) -> Iterator[Place]:
+        content, low, high = self._content, 0, self.count
+        while low < high:
+            middle = (low + high) // 2
+            start = self._table + middle * _RECORD.size
+            if content[start : start + 32] < digest:
+                low = middle + 1
+            else:
+                high = middle
+        while low < self.count:
+            found, place = self._record(low)
+            if found != digest:
+                return
+            yield place
+            low += 1
+
+    def __iter__(self) -> Iterator[tuple[bytes, Place]]:
+        return (self._record(number) for number in range(self.count))
+
+    def _record(self, number: int) -> tuple[bytes, Place]:
+        digest, pack, offset, stored, length, compression, encryption, _ = _RECORD.unpack_from(
+            self._content, self._table + number * _RECORD.size
+        )
+        if pack >= len(self.packs):
+            raise DamagedError("An index record names a pack that is not there", where=str(self.file))
+        return digest, Place(self.packs[pack], offset, stored, length, compression, encryption)
+
+
+class Index:
+    """All index files of a repository, as they were when it was opened, and what was added since.
+
+    A damaged index file is left out and kept in ``damaged``. Blocks in a pack file that is gone
+    (``missing``) count as unknown, so that a writer stores them again.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._added: dict[bytes, Place] = {}
+        self.files: list[IndexFile] = []
+        self.damaged: list[DamagedError] = []
+        self._load()
+        there = {
+            bytes.fromhex(file.name[:64]) for file in repository.packs.glob("??/*.pack") if is_digest(file.name[:64])
+        }
+        self.missing = self.packs() - there
+
+    def _load(self) -> None:
+        while True:
+            self.files, self.damaged = [], []
+            listed = sorted(self._repository.index.glob("*.index"))
+            try:
+                for file in listed:
+                    try:
+                        self.files.append(IndexFile(file))
+                    except DamagedError as error:
+                        self.damaged.append(error)
+                return
+            except FileNotFoundError:
+                # A writer has replaced several files by one since they were listed.
+                continue
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._added or any(
+            place.pack not in self.missing for file in self.files for place in file.find(digest)
+        )
+
+    def places(self, digest: bytes) -> list[Place]:
+        """Every place at which a block stands; empty when it is unknown."""
+        added = self._added.get(digest)
+        found = [place for file in self.files for place in file.find(digest)]
+        return [added, *found] if added else found
+
+    def packs(self) -> set[bytes]:
+        return {pack for file in self.files for pack in file.packs}
+
+    def publish(self, blocks: Sequence[tuple[bytes, Place]], owner: str) -> None:
+        """Publish an index file for these blocks, whose packs are durable."""
+        if blocks:
+            self._publish(blocks, owner)
+            self._added.update(blocks)
+
+    def _publish(self, blocks: Sequence[tuple[bytes, Place]], owner: str) -> Path:
+        packs = sorted({place.pack for _, place in blocks})
+        number = {pack: position for position, pack in enumerate(packs)}
+        records = sorted(
+            _RECORD.pack(
+                digest,
+                number[place.pack],
+                place.offset,
+                place.stored,
+                place.length,
+                place.compression,
+                place.encryption,
+                0,
+            )
+            for digest, place in blocks
+        )
+        content = b"".join([MAGIC, _COUNTS.pack(len(packs), len(records)), *packs, *records])
+        file = self._repository.index / f"{sha256(content)}.index"
+        self._repository.publish(file, content, owner)
+        return file
+
+    def merge(self, owner: str) -> None:
+        """Replace the small index files by one, when there are many."""
+        small = sorted(self.files, key=lambda file: file.count)[:-1]
+        if len(self.files) < MANY_FILES or self.damaged or self.missing:
+            return
+        largest = max(self.files, key=lambda file: file.count)
+        if sum(file.count for file in small) * 4 > largest.count:
+            small.append(largest)
+        merged = self._publish([record for file in small for record in file], owner)
+        for file in small:
+            if file.file != merged:
+                with contextlib.suppress(FileNotFoundError):
+                    file.file.unlink()
+        sync_folder(self._repository.index)

@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A repository's folder: what lies where, how it is made, and how a file becomes published."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+from .faults import DamagedError, RepositoryError
+
+FORMAT = "fleetops.continuity repository"
+VERSION = 1
+KNOWN_FEATURES: frozenset[str] = frozenset()
+_HOST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """The one spelling of a JSON object that is published."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def timestamp(seconds: float) -> str:
+    """ISO 8601 in UTC with microseconds, for example ``2026-01-31T02:00:00.000000Z``."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def check_host(host: str) -> str:
+    if not _HOST.fullmatch(host):
+        raise RepositoryError(
+            f"{host!r} cannot be the name of a host here", fix="Use letters, digits, '.', '_' and '-' only"
+        )
+    return host
+
+
+def is_digest(text: object) -> bool:
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its ancestors, each of them durable and for the owner alone."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def storing(where: Path) -> Iterator[None]:
+    """Turn the operating system's refusal (disk full, no permission) into the one error voice."""
+    try:
+        yield
+    except OSError as error:
+        raise RepositoryError(
+            f"Cannot write to the repository: {error.strerror or error}",
+            where=str(error.filename or where),
+            fix="What was published before is untouched; make room or give permission, and run again",
+        ) from error
+
+
+class Repository:
+    """An opened repository. Opening checks its format; it takes no lock."""
+
+    def __init__(self, root: Path, config: Mapping[str, Any]) -> None:
+        self.root = root
+        self.id = str(config["id"])
+        self.packs = root / "packs"
+        self.index = root / "index"
+        self.manifests = root / "manifests"
+        self.pins = root / "pins"
+        self.locks = root / "locks"
+
+    @classmethod
+    def init(cls, path: str, now: float) -> tuple[Repository, bool]:
+        """Open the repository at ``path``, making it when there is none. Returns (repository, made)."""
+        root = Path(path)
+        if (root / "config.json").exists():
+            return cls.open(path), False
+        with storing(root):
+            if root.is_dir() and any(name not in _SKELETON for name in os.listdir(root)):
+                raise RepositoryError(
+                    "This folder holds something else",
+                    where=path,
+                    fix="Name an empty folder, or one that does not exist",
+                )
+            for name in _SKELETON:
+                make_folder(root / name)
+            repository = cls(root, {"id": os.urandom(16).hex()})
+            config = {
+                "created": timestamp(now),
+                "features": [],
+                "format": FORMAT,
+                "id": repository.id,
+                "version": VERSION,
+            }
+            repository.publish(root / "config.json", canonical(config), "init")
+        return repository, True
+
+    @classmethod
+    def open(cls, path: str) -> Repository:
+        file = Path(path) / "config.json"
+        try:
+            config = json.loads(file.read_bytes())
+        except FileNotFoundError as error:
+            raise RepositoryError(
+                "There is no repository here", where=path, fix="Make one with `continuity init` or by a first snapshot"
+            ) from error
+        except OSError as error:
+            raise RepositoryError(f"The repository cannot be read: {error.strerror}", where=str(file)) from error
+        except (ValueError, RecursionError) as error:
+            raise DamagedError("The repository's config.json is not JSON", where=str(file)) from error
+        if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("id"), str):
+            raise DamagedError("This is not the config.json of a repository", where=str(file))
+        features = config.get("features", [])
+        unknown = set(map(str, features)) - KNOWN_FEATURES if isinstance(features, list) else {"features"}
+        if config.get("version") != VERSION or unknown:
+            raise RepositoryError(
+                f"This repository needs more than format version {VERSION}"
+                + (f": {', '.join(sorted(unknown))}" if unknown else ""),
+                where=str(file),
+                fix="Use a newer fleetops.continuity",
+            )
+        return cls(Path(path), config)
+
+    def pack_file(self, digest: str) -> Path:
+        return self.packs / digest[:2] / f"{digest}.pack"
+
+    def staging(self, owner: str) -> Path:
+        """The folder for what ``owner`` (a host, which holds its lock) has not published yet."""
+        folder = self.root / "tmp" / owner
+        make_folder(folder)
+        return folder
+
+    def clear_staging(self, owner: str) -> None:
+        """Throw away what a killed writer of the same name left behind."""
+        folder = self.root / "tmp" / owner
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    def publish(self, final: Path, content: bytes, owner: str) -> None:
+        """Write ``content`` aside, make it durable, rename it to its name, make the name durable."""
+        aside = self.staging(owner) / final.name
+        with open(aside, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        make_folder(final.parent)
+        os.rename(aside, final)
+        sync_folder(final.parent)
+
+
+_SKELETON = ("packs", "index", "manifests", "pins", "locks", "tmp")
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writers keep out of each other's way; a killed one holds nothing (flock ends with its owner)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Iterator
+
+from ..effects import Clock
+from .faults import RepositoryError
+from .layout import Repository, canonical, check_host, make_folder, storing, timestamp
+
+_PAUSE = 0.1
+
+
+@contextlib.contextmanager
+def writing(repository: Repository, host: str, clock: Clock, wait: float) -> Iterator[None]:
+    """Be the one writer for ``host``, beside writers for other hosts, while nothing is being deleted.
+
+    Waits up to ``wait`` seconds; then raises RepositoryError that names the owner.
+    """
+    deadline = clock.monotonic() + wait
+    with storing(repository.locks):
+        make_folder(repository.locks)
+    with _held(repository.locks / "repository.lock", fcntl.LOCK_SH, clock, deadline):
+        with _held(repository.locks / f"host-{check_host(host)}.lock", fcntl.LOCK_EX, clock, deadline):
+            yield
+
+
+@contextlib.contextmanager
+def _held(file: Path, kind: int, clock: Clock, deadline: float) -> Iterator[None]:
+    with storing(file):
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    owner_file = file.with_name(file.name + ".owner")
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise RepositoryError(f"The lock cannot be taken: {error.strerror}", where=str(file)) from error
+            if clock.monotonic() >= deadline:
+                raise RepositoryError(
+                    f"Another writer holds the repository: {_owner(owner_file)}",
+                    where=str(file),
+                    fix="Wait for it to end; the lock ends with its owner, there is nothing to remove",
+                )
+            clock.sleep(_PAUSE)
+        if kind == fcntl.LOCK_EX:
+            with storing(owner_file):
+                owner_file.write_bytes(
+                    canonical({"machine": os.uname().nodename, "pid": os.getpid(), "since": timestamp(clock.now())})
+                )
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _owner(file: Path) -> str:
+    try:
+        owner = json.loads(file.read_bytes())
+        return f"process {owner['pid']} on {owner['machine']} since {owner['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its owner left no record"

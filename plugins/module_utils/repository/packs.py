@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pack files: blocks one after the other (docs/snapshot-format.md, section 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator
+
+from .faults import DamagedError
+from .layout import Repository, make_folder, sync_folder
+
+MAGIC = b"FCPACK1\n"
+HEADER = struct.Struct(">BBHIII32s")
+MAX_BLOCK = 16 * 1024 * 1024
+PACK_SIZE = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a block stands. ``pack`` is the name of the pack file, lengths are in bytes."""
+
+    pack: bytes
+    offset: int
+    stored: int
+    length: int
+    compression: int
+    encryption: int = 0
+
+
+class PackWriter:
+    """Collects blocks into pack files; publishes a pack when it is full.
+
+    ``published`` are (digest, place) of every block in a published pack, since it was last emptied.
+    """
+
+    def __init__(self, repository: Repository, owner: str) -> None:
+        self._repository = repository
+        self._aside = repository.staging(owner) / "pack"
+        self._buffer: list[bytes] = []
+        self._size = 0
+        self._waiting: list[tuple[bytes, int, int, int, int]] = []
+        self._folders: set[Path] = set()
+        self.published: list[tuple[bytes, Place]] = []
+        self.bytes_written = 0
+
+    def add(self, digest: bytes, length: int, compression: int, payload: bytes) -> None:
+        if not self._buffer:
+            self._buffer.append(MAGIC)
+            self._size = len(MAGIC)
+        self._buffer.append(HEADER.pack(compression, 0, 0, length, len(payload), 0, digest))
+        self._buffer.append(payload)
+        self._waiting.append((digest, self._size + HEADER.size, len(payload), length, compression))
+        self._size += HEADER.size + len(payload)
+        if self._size >= PACK_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Publish what is collected; its name is durable after ``sync``."""
+        if not self._buffer:
+            return
+        content = b"".join(self._buffer)
+        self._buffer = []
+        name = hashlib.sha256(content)
+        with open(self._aside, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        final = self._repository.pack_file(name.hexdigest())
+        make_folder(final.parent)
+        os.rename(self._aside, final)
+        self._folders.add(final.parent)
+        self.bytes_written += len(content)
+        pack = name.digest()
+        self.published += [
+            (digest, Place(pack, offset, stored, length, compression))
+            for digest, offset, stored, length, compression in self._waiting
+        ]
+        self._waiting = []
+
+    def sync(self) -> None:
+        for folder in self._folders:
+            sync_folder(folder)
+        self._folders.clear()
+
+
+def scan(file: Path) -> Iterator[tuple[bytes, Place]]:
+    """(digest, place) of every block in a pack file, from its record headers alone."""
+    pack = bytes.fromhex(file.name[:64])
+    with open(file, "rb") as stream:
+        end = os.fstat(stream.fileno()).st_size
+        if stream.read(len(MAGIC)) != MAGIC:
+            raise DamagedError("This is not a pack file", where=str(file))
+        offset = len(MAGIC)
+        while offset < end:
+            header = stream.read(HEADER.size)
+            if len(header) < HEADER.size:
+                raise DamagedError("The pack file ends within a record", where=str(file))
+            compression, encryption, _, length, stored, _, digest = HEADER.unpack(header)
+            offset += HEADER.size
+            if length > MAX_BLOCK or offset + stored > end:
+                raise DamagedError(f"The record at {offset - HEADER.size} cannot be true", where=str(file))
+            yield digest, Place(pack, offset, stored, length, compression, encryption)
+            offset = stream.seek(offset + stored)

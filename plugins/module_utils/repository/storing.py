@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Content on its way in: cut, digested, compressed, each block stored once."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Iterable, Optional, Protocol
+
+from ..source import Piece, plain
+from .compression import best, compress
+from .entries import Content, Part
+from .index import Index
+from .layout import Repository, storing
+from .packs import PackWriter
+
+CHECKPOINT = 256 * 1024 * 1024
+_WINDOW = 8
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block ready to be stored. ``payload`` is None when the repository has it already."""
+
+    digest: bytes
+    length: int
+    compression: int = 0
+    payload: Optional[bytes] = None
+
+
+class BlockSink(Protocol):
+    """Where blocks go. ``known`` may be asked by several threads, ``add`` by one."""
+
+    def known(self, digest: bytes) -> bool: ...
+
+    def prepare(self, plain: bytes) -> Block: ...
+
+    def add(self, block: Block) -> None: ...
+
+
+class Storage:
+    """Blocks into packs, packs into the index. ``new_blocks`` and ``bytes_written`` count."""
+
+    def __init__(self, repository: Repository, index: Index, owner: str, compression: Optional[int] = None) -> None:
+        self._root = repository.root
+        self._index = index
+        self._owner = owner
+        self._packs = PackWriter(repository, owner)
+        self._new: set[bytes] = set()
+        self._compression = best() if compression is None else compression
+        self._since_checkpoint = 0
+        self.new_blocks = 0
+
+    @property
+    def bytes_written(self) -> int:
+        return self._packs.bytes_written
+
+    def known(self, digest: bytes) -> bool:
+        return digest in self._new or digest in self._index
+
+    def prepare(self, plain: bytes) -> Block:
+        digest = hashlib.sha256(plain).digest()
+        if self.known(digest):
+            return Block(digest, len(plain))
+        return Block(digest, len(plain), *compress(plain, self._compression))
+
+    def add(self, block: Block) -> None:
+        if block.payload is None or block.digest in self._new:
+            return
+        with storing(self._root):
+            self._packs.add(block.digest, block.length, block.compression, block.payload)
+        self._new.add(block.digest)
+        self.new_blocks += 1
+        self._since_checkpoint += len(block.payload)
+        if self._since_checkpoint >= CHECKPOINT:
+            self.publish()
+
+    def publish(self) -> None:
+        """Make everything that was added durable and known to readers, in that order."""
+        with storing(self._root):
+            self._packs.flush()
+            self._packs.sync()
+            self._index.publish(self._packs.published, self._owner)
+        self._packs.published.clear()
+        self._new.clear()
+        self._since_checkpoint = 0
+
+
+class Measurement:
+    """Counts what would be stored, and stores nothing."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._new: set[bytes] = set()
+        self.new_blocks = 0
+        self.bytes_written = 0
+
+    def known(self, digest: bytes) -> bool:
+        return digest in self._new or digest in self._index
+
+    def prepare(self, plain: bytes) -> Block:
+        return Block(hashlib.sha256(plain).digest(), len(plain), 0, b"")
+
+    def add(self, block: Block) -> None:
+        if not self.known(block.digest):
+            self._new.add(block.digest)
+            self.new_blocks += 1
+            self.bytes_written += block.length
+
+    def publish(self) -> None:
+        self._new.clear()
+
+
+def store_stream(pieces: Iterable[Piece], block_size: int, sink: BlockSink, pool: ThreadPoolExecutor) -> Content:
+    """A content of any size: blocks are prepared in the pool and added in their order."""
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    parts: list[Part] = []
+    size = 0
+    waiting: list[Future[list[Block]]] = []
+
+    def take(future: Future[list[Block]]) -> None:
+        for block in future.result():
+            sink.add(block)
+            parts.append(block.digest.hex())
+
+    for piece in pieces:
+        if isinstance(piece, int):
+            while waiting:
+                take(waiting.pop(0))
+            parts.append(piece)
+            size += piece
+            for zeros in plain(piece):
+                sha256.update(zeros)
+                md5.update(zeros)
+            continue
+        waiting.append(pool.submit(_prepare, piece, block_size, sink))
+        size += len(piece)
+        sha256.update(piece)
+        md5.update(piece)
+        if len(waiting) >= _WINDOW:
+            take(waiting.pop(0))
+    while waiting:
+        take(waiting.pop(0))
+    return Content(size, sha256.hexdigest(), md5.hexdigest(), tuple(parts))
+
+
+def _prepare(piece: bytes, block_size: int, sink: BlockSink) -> list[Block]:
+    return [sink.prepare(piece[start : start + block_size]) for start in range(0, len(piece), block_size)]

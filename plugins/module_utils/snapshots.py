@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts sources and repository together: what the modules and the command line have in common."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, Optional, Sequence
+
+from .effects import Clock
+from .errors import ContinuityError
+from .repository import manifests, paths
+from .repository.blocks import BlockReader
+from .repository.faults import RepositoryError
+from .repository.index import Index
+from .repository.layout import Repository, check_host
+from .repository.locks import writing
+from .repository.manifests import Manifest
+from .repository.reading import HARMLESS
+from .repository.restoring import Progress, Restore, Restored, Selection
+from .repository.taking import Outcome, Request, named, take
+from .repository.verifying import Compared, Verified, compare, verify
+from .sources.tree import TreeSource, outermost
+
+DOCUMENTS = ("*.json",)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody wants to be in a snapshot. ``sources`` are paths as given; see ``default_sources``."""
+
+    host: str
+    sources: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    documents: tuple[str, ...] = DOCUMENTS
+    restore_point: Optional[str] = None
+    tags: tuple[str, ...] = ()
+    if_changed: bool = False
+    wait: float = 60.0
+
+
+def host_name(root: Optional[str], given: Optional[str]) -> str:
+    """The host's name in the fleet: as given, as in the host root, or the machine's own."""
+    if given:
+        return check_host(given)
+    record = Path(root or "/nonexistent") / "host.json"
+    try:
+        return check_host(str(json.loads(record.read_bytes())["host"]))
+    except FileNotFoundError:
+        return check_host(os.uname().nodename.partition(".")[0])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ContinuityError(
+            "This is not the record of a host", where=str(record), fix="Run the rollout's first step"
+        ) from error
+
+
+def default_sources(root: str) -> tuple[str, ...]:
+    """What a fleet host must not lose: its agents' state, its ledger, its current release's config."""
+    wanted = [os.path.join(root, "state"), os.path.join(root, "ledger"), os.path.join(root, "current", "config")]
+    return tuple(path for path in wanted if os.path.isdir(path))
+
+
+def take_snapshot(
+    repository_path: str, wanted: Wanted, clock: Clock, *, check: bool = False, progress: Optional[Progress] = None
+) -> Outcome:
+    """Take a snapshot, making the repository when there is none. A restore point that exists for this host
+    already is returned as it is. ``check`` reads and compares, and writes nothing."""
+    sources = _real(wanted.sources)
+    if check and not os.path.exists(os.path.join(repository_path, "config.json")):
+        with tempfile.TemporaryDirectory(prefix="continuity-") as folder:
+            empty, _ = Repository.init(folder, clock.now())
+            return _take(empty, wanted, sources, repository_path, clock, True, progress)
+    repository = Repository.open(repository_path) if check else Repository.init(repository_path, clock.now())[0]
+    return _take(repository, wanted, sources, repository_path, clock, check, progress)
+
+
+def _take(
+    repository: Repository,
+    wanted: Wanted,
+    sources: tuple[bytes, ...],
+    repository_path: str,
+    clock: Clock,
+    check: bool,
+    progress: Optional[Progress],
+) -> Outcome:
+    with _turn(repository, wanted, clock, check):
+        if wanted.restore_point:
+            there = named(repository, wanted.host, wanted.restore_point)
+            if there is not None:
+                return Outcome.existing(there)
+        with _staging(repository, wanted.host, check) as staging:
+            source = TreeSource(
+                sources,
+                staging=staging,
+                exclude=wanted.exclude,
+                documents=wanted.documents,
+                skip=[os.fsencode(os.path.realpath(repository_path))],
+            )
+            request = Request(
+                host=wanted.host,
+                sources=source.roots,
+                exclude=wanted.exclude,
+                restore_point=wanted.restore_point,
+                tags=wanted.tags,
+                if_changed=wanted.if_changed,
+            )
+            return take(repository, request, source, clock, measure=check, progress=progress)
+
+
+@contextmanager
+def _turn(repository: Repository, wanted: Wanted, clock: Clock, check: bool) -> Iterator[None]:
+    if check:
+        yield
+        return
+    with writing(repository, wanted.host, clock, wanted.wait):
+        repository.clear_staging(wanted.host)
+        yield
+
+
+@contextmanager
+def _staging(repository: Repository, host: str, check: bool) -> Iterator[str]:
+    """Where copies of databases go: beside the packs, or elsewhere when nothing may be written there."""
+    if check:
+        with tempfile.TemporaryDirectory(prefix="continuity-") as folder:
+            yield folder
+    else:
+        yield str(repository.staging(host))
+
+
+def _real(sources: Sequence[str]) -> tuple[bytes, ...]:
+    if not sources:
+        raise RepositoryError("There is nothing to take a snapshot of", fix="Name at least one path")
+    gone = [path for path in sources if not os.path.lexists(path)]
+    if gone:
+        raise RepositoryError(f"This source does not exist: {', '.join(gone)}", fix="Correct the list of sources")
+    return outermost([os.fsencode(os.path.realpath(path)) for path in sources])
+
+
+def incomplete(outcome: Outcome) -> list[dict[str, str]]:
+    """The problems after which the snapshot does not hold everything as it stood."""
+    return [problem.fields() for problem in outcome.problems if problem.kind not in HARMLESS]
+
+
+def restore_snapshot(
+    repository_path: str,
+    snapshot: str,
+    *,
+    host: Optional[str] = None,
+    target: Optional[str] = None,
+    include: Sequence[str] = (),
+    check: bool = False,
+    progress: Optional[Progress] = None,
+) -> tuple[Manifest, Restored]:
+    """Restore to ``target`` (a folder that stands for ``/``), or in place when it is None."""
+    repository = Repository.open(repository_path)
+    manifest = manifests.find(repository, snapshot, host)
+    reader = BlockReader(repository, Index(repository))
+    try:
+        selection = Selection(tuple(os.fsencode(path).rstrip(b"/") or b"/" for path in include))
+        absolute = None if target is None else os.path.abspath(target)
+        restore = Restore(reader, manifest, target=absolute, selection=selection, apply=not check, progress=progress)
+        return manifest, restore.run()
+    finally:
+        reader.close()
+
+
+def verify_repository(
+    repository_path: str,
+    snapshots: Sequence[str] = (),
+    *,
+    host: Optional[str] = None,
+    level: str = "data",
+    progress: Optional[Progress] = None,
+) -> Verified:
+    """Verify named snapshots, or all."""
+    repository = Repository.open(repository_path)
+    chosen = [manifests.find(repository, name, host) for name in snapshots] or None
+    return verify(repository, chosen, host=host, level=level, progress=progress)
+
+
+def compare_tree(repository_path: str, snapshot: str, target: str, *, host: Optional[str] = None) -> Compared:
+    """Compare what stands below ``target`` (which stands for ``/``) with a snapshot."""
+    repository = Repository.open(repository_path)
+    manifest = manifests.find(repository, snapshot, host)
+    reader = BlockReader(repository, Index(repository))
+    base = os.fsencode(os.path.realpath(target))
+    try:
+        with tempfile.TemporaryDirectory(prefix="continuity-") as staging:
+            source = TreeSource(
+                [base.rstrip(b"/") + paths.decode(path) for path in manifest.sources],
+                staging=staging,
+                exclude=manifest.exclude,
+                skip=[os.fsencode(os.path.realpath(repository_path))],
+            )
+            return compare(reader, manifest, source, base)
+    finally:
+        reader.close()
+
+
+def list_snapshots(
+    repository_path: str, *, host: Optional[str] = None, restore_point: Optional[str] = None, tags: Sequence[str] = ()
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """(the snapshots, oldest first; what is wrong with manifests that cannot be read)."""
+    repository = Repository.open(repository_path)
+    found, damaged = manifests.readable(repository, host)
+    chosen = [
+        manifest
+        for manifest in found
+        if restore_point in (None, manifest.restore_point) and set(tags) <= set(manifest.tags)
+    ]
+    described = [manifests.describe(one) for one in sorted(chosen, key=lambda one: (one.time, one.host, one.sequence))]
+    return described, [str(fault) for fault in damaged]

@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SQLite databases: copied by SQLite itself, while they are written.
+
+The online backup interface reads one transaction's state, in rollback and in WAL mode alike. In
+rollback mode writers wait while it copies; in WAL mode they do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from ..source import Reading
+from .files import FileReading
+
+HEADER = b"SQLite format 3\0"
+COMPANIONS = (b"-wal", b"-shm", b"-journal")
+BLOCK = 32 * 1024
+WAIT = 30.0
+
+
+class SqliteReading(FileReading):
+    """The copy of a database, read instead of the database. ``stat`` is the database's own."""
+
+    kind = "sqlite"
+
+    def __init__(self, copy: bytes, stat: os.stat_result) -> None:
+        super().__init__(copy, block=BLOCK)
+        self._copy, self.stat = self.stat, stat
+
+    def settled(self) -> bool:
+        return True
+
+
+def is_database(path: bytes) -> bool:
+    """Whether a file starts as a SQLite database does. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return os.pread(descriptor, len(HEADER), 0) == HEADER
+    finally:
+        os.close(descriptor)
+
+
+def read(path: bytes, staging: str, attempt: int) -> Reading:
+    """Read a consistent copy; where SQLite refuses, the file as it stands, with a fault that says so."""
+    stat = os.lstat(path)
+    descriptor, name = tempfile.mkstemp(prefix="sqlite-", dir=staging)
+    os.close(descriptor)
+    copy = os.fsencode(name)
+    try:
+        try:
+            _backup(path, name)
+        except sqlite3.OperationalError:
+            # A journal that a killed writer left behind is rolled back in a copy, never in the original.
+            _recover(path, staging, name)
+        return SqliteReading(copy, stat)
+    except sqlite3.Error as error:
+        if "disk is full" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), staging) from error
+        return FileReading(path, attempt, fault=f"SQLite cannot copy this database, taken as it stands: {error}")
+    finally:
+        os.unlink(copy)
+
+
+def _backup(path: bytes, copy: str, mode: str = "ro") -> None:
+    deadline = time.monotonic() + WAIT
+
+    def give_up(status: int, remaining: int, total: int) -> None:
+        if remaining and time.monotonic() > deadline:
+            raise sqlite3.DatabaseError(f"a writer held it for {WAIT:g} s")
+
+    with (
+        contextlib.closing(sqlite3.connect(f"file:{quote(path)}?mode={mode}", uri=True, timeout=WAIT)) as source,
+        contextlib.closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target, progress=give_up)
+
+
+def _recover(path: bytes, staging: str, copy: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="sqlite-", dir=staging) as folder:
+        base = os.fsencode(str(Path(folder) / "database"))
+        shutil.copyfile(path, base)
+        for suffix in (b"-wal", b"-journal"):
+            if os.path.exists(path + suffix):
+                shutil.copyfile(path + suffix, base + suffix)
+        _backup(base, copy, mode="rw")

@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trees of files: one sorted walk, each file read as what it is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Iterator, Mapping, Optional, Sequence, Union
+
+from ..source import Found, Reading, Skipped
+from . import sqlite
+from .documents import LARGEST, DocumentReading
+from .files import FileReading
+from .patterns import Patterns
+
+
+class TreeSource:
+    """Files, folders and links below the given roots, databases and documents recognised.
+
+    ``roots`` are absolute and real (no link on the way); a root inside another one is left out.
+    ``exclude`` and ``documents`` are patterns (see ``patterns.py``); ``skip`` are paths that are never
+    entered (the repository itself); ``staging`` is a folder for copies of databases.
+    Sockets are no data and are passed over.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[bytes],
+        *,
+        staging: str,
+        exclude: Sequence[str] = (),
+        documents: Sequence[str] = ("*.json",),
+        skip: Sequence[bytes] = (),
+    ) -> None:
+        self._exclude = Patterns(exclude)
+        self._documents = Patterns(documents)
+        self._skip = frozenset(skip)
+        self._staging = staging
+        self.roots = outermost(roots)
+
+    def walk(self) -> Iterator[Union[Found, Skipped]]:
+        for root in self.roots:
+            try:
+                found = os.lstat(root)
+            except OSError as error:
+                yield _skipped(root, error)
+                continue
+            name = root.rpartition(b"/")[2]
+            yield from self._visit(root, found, {name: found})
+
+    def _visit(
+        self, path: bytes, found: os.stat_result, siblings: Mapping[bytes, Optional[os.stat_result]]
+    ) -> Iterator[Union[Found, Skipped]]:
+        pending = [iter([(path, found, siblings)])]
+        while pending:
+            item = next(pending[-1], None)
+            if item is None:
+                pending.pop()
+                continue
+            path, found, siblings = item
+            yield self._describe(path, found, siblings)
+            if stat.S_ISDIR(found.st_mode):
+                names: dict[bytes, Optional[os.stat_result]] = {}
+                try:
+                    with os.scandir(path) as listing:
+                        for entry in listing:
+                            names[entry.name] = self._stat(entry)
+                except OSError as error:
+                    yield _skipped(path, error)
+                inside = b"" if path == b"/" else path
+                pending.append(
+                    iter(
+                        [
+                            (inside + b"/" + name, status, names)
+                            for name, status in sorted(names.items())
+                            if status is not None and self._wanted(inside + b"/" + name, status, names)
+                        ]
+                    )
+                )
+
+    @staticmethod
+    def _stat(entry: os.DirEntry[bytes]) -> Optional[os.stat_result]:
+        try:
+            return entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def _wanted(self, path: bytes, found: os.stat_result, siblings: Mapping[bytes, Optional[os.stat_result]]) -> bool:
+        if stat.S_ISSOCK(found.st_mode) or path in self._skip or self._exclude.match(path):
+            return False
+        name = path.rpartition(b"/")[2]
+        for suffix in sqlite.COMPANIONS:
+            if name.endswith(suffix) and siblings.get(name[: -len(suffix)]) is not None:
+                return not self._is_database(path[: -len(suffix)])
+        return True
+
+    @staticmethod
+    def _is_database(path: bytes) -> bool:
+        try:
+            return sqlite.is_database(path)
+        except OSError:
+            # It cannot be opened, so its companion is an ordinary file.
+            return False
+
+    def _describe(
+        self, path: bytes, found: os.stat_result, siblings: Mapping[bytes, Optional[os.stat_result]]
+    ) -> Union[Found, Skipped]:
+        changed = found.st_ctime_ns
+        seen = b"%d.%d.%d.%d" % (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        target = b""
+        if stat.S_ISLNK(found.st_mode):
+            try:
+                target = os.readlink(path)
+            except OSError as error:
+                return _skipped(path, error)
+        elif stat.S_ISREG(found.st_mode):
+            if found.st_nlink > 1:
+                seen += b".%d" % found.st_dev
+            write_ahead = siblings.get(path.rpartition(b"/")[2] + b"-wal")
+            if write_ahead is not None:
+                seen += b".%d.%d" % (write_ahead.st_size, write_ahead.st_mtime_ns)
+                changed = max(changed, write_ahead.st_mtime_ns)
+        elif not stat.S_ISDIR(found.st_mode) and not stat.S_ISFIFO(found.st_mode):
+            return Skipped(path, "special", "a device is not stored")
+        return Found(path, found, seen, changed, target)
+
+    def read(self, found: Found, attempt: int) -> Reading:
+        if found.stat.st_size >= len(sqlite.HEADER) and sqlite.is_database(found.path):
+            return sqlite.read(found.path, self._staging, attempt)
+        if self._documents.match(found.path) and found.stat.st_size <= LARGEST:
+            return DocumentReading(found.path, attempt)
+        return FileReading(found.path, attempt)
+
+    def xattrs(self, found: Found) -> Optional[dict[bytes, bytes]]:
+        try:
+            return {
+                os.fsencode(name): os.getxattr(found.path, name, follow_symlinks=False)
+                for name in os.listxattr(found.path, follow_symlinks=False)
+            }
+        except OSError as error:
+            if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENOENT, errno.ENODATA):
+                return None
+            raise
+
+
+def outermost(roots: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The roots in the order of a walk, without those that lie in another one."""
+    kept: list[bytes] = []
+    for root in sorted(set(roots), key=lambda path: path.replace(b"/", b"\0")):
+        if not kept or not (root + b"/").startswith(kept[-1].rstrip(b"/") + b"/"):
+            kept.append(root)
+    return tuple(kept)
+
+
+def _skipped(path: bytes, error: OSError) -> Skipped:
+    gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
+    return Skipped(path, "vanished" if gone else "unreadable", error.strerror or str(error))
