@@ -34,6 +34,7 @@ CORE = "2.19.14"
 GALAXY_IMPORTER = "galaxy-importer==0.4.44"
 """In an environment of its own: it holds attrs back to a version that nox cannot use."""
 OLDEST_TARGET = "3.9"
+SCENARIOS = {"default": ("converge", "idempotence", "verify"), "rollback": ("converge", "verify")}
 
 os.environ["NO_COLOR"] = "1"
 os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
@@ -48,12 +49,19 @@ class Checks:
         self._report = reports(session) / "checks.xml"
         self._suite = ElementTree.Element("testsuite", name=session.name)
 
-    def run(self, name: str, *argv: str, cwd: Path = CHECKOUT, env: Optional[Mapping[str, str]] = None) -> bool:
+    def run(
+        self,
+        name: str,
+        *argv: str,
+        cwd: Path = CHECKOUT,
+        env: Optional[Mapping[str, str]] = None,
+        loud: bool = False,
+    ) -> bool:
         case = ElementTree.SubElement(self._suite, "testcase", classname=self._session.name, name=name)
         began = time.monotonic()
         with self._session.chdir(cwd):
             try:
-                self._session.run(*argv, env=env, external=True, silent=True)
+                self._session.run(*argv, env=env, external=True, silent=not loud)
             except CommandFailed as error:
                 self._failed.append(name)
                 ElementTree.SubElement(case, "failure", message=str(error))
@@ -248,7 +256,22 @@ def attacks(session: nox.Session) -> None:
 
 @nox.session
 def molecule(session: nox.Session) -> None:
-    """Rollout and rollback of the whole demo fleet on two hosts."""
-    junit = reports(session)
+    """Rollout and rollback of the whole demo fleet on two hosts, made once for all scenarios."""
+    checks = Checks(session)
     collections_path()
-    session.run(sys.executable, "molecule/run.py", str(junit), *session.posargs, external=True)
+    environment = {"MOLECULE_GLOB": "molecule/*/molecule.yml"}
+
+    def step(action: str, scenario: str) -> bool:
+        report = CACHE / "reports/molecule" / f"{scenario}.xml"
+        environment["PYTEST_ADDOPTS"] = f"--capture=no --junit-xml={report}"
+        arguments = ["--base-config", "molecule/config.yml", action, "--scenario-name", scenario]
+        return checks.run(f"{scenario}: {action}", "molecule", *arguments, env=environment, loud=action == "verify")
+
+    step("destroy", "default")
+    try:
+        if step("create", "default") and step("prepare", "default"):
+            for scenario, actions in SCENARIOS.items():
+                all(step(action, scenario) for action in actions)
+    finally:
+        step("destroy", "default")
+    checks.finish()

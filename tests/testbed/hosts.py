@@ -44,6 +44,14 @@ PACKAGES = (
 SUITE = "bookworm"
 IMAGE = "localhost/fleet-host"
 CGROUP2_MAGIC = "cgroup2fs"
+SSH_OPTIONS = (
+    "StrictHostKeyChecking=no",
+    "UserKnownHostsFile=/dev/null",
+    "LogLevel=ERROR",
+    # Without these, a connection to a host whose cable was pulled waits for many minutes.
+    "ServerAliveInterval=3",
+    "ServerAliveCountMax=3",
+)
 LIMIT = 10_000
 """Open files and processes of a host: podman's defaults are more than an unprivileged machine may give."""
 
@@ -122,14 +130,12 @@ def create_systemd(directory: Path) -> dict[str, Any]:
     for name in HOSTS:
         container = f"{name}-{mark}"
         await_boot(container)
-        address = podman(
-            "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container
-        )
+        address = podman("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container)
         variables[name] = {
             "ansible_host": address,
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(key),
-            "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
+            "ansible_ssh_common_args": " ".join(f"-o {option}" for option in SSH_OPTIONS),
             "ansible_ssh_pipelining": True,
             "ansible_python_interpreter": "/usr/bin/python3",
             "continuity_address": address,
@@ -147,7 +153,15 @@ def await_boot(container: str, seconds: float = 60.0) -> None:
     state = ""
     while time.monotonic() < deadline:
         asked = subprocess.run(
-            ["podman", *podman_settings(), "exec", container, "sh", "-c", "systemctl is-system-running; systemctl is-active ssh"],
+            [
+                "podman",
+                *podman_settings(),
+                "exec",
+                container,
+                "sh",
+                "-c",
+                "systemctl is-system-running; systemctl is-active ssh",
+            ],
             capture_output=True,
             text=True,
             check=False,

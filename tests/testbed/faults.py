@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong with a host of the test bed, done for real."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import contextmanager
+from typing import Iterator
+
+from hosts import podman, run
+
+
+@contextmanager
+def cable_cut(container: str) -> Iterator[None]:
+    """The host reaches nobody and nobody reaches it, while its own address goes on working inside.
+
+    Packets vanish in its network namespace; nothing is refused, as with a pulled cable.
+    """
+    pid = podman("inspect", "--format", "{{.State.Pid}}", container)
+    rules = (("INPUT", "--in-interface"), ("OUTPUT", "--out-interface"))
+    namespace = ("nsenter", f"--target={pid}", "--net", "iptables")
+    for chain, interface in rules:
+        run(*namespace, "--insert", chain, interface, "eth0", "--jump", "DROP")
+    try:
+        yield
+    finally:
+        for chain, interface in rules:
+            run(*namespace, "--delete", chain, interface, "eth0", "--jump", "DROP")
+
+
+def inside(container: str, *argv: str) -> str:
+    """What a program says inside the host, asked without its network; empty when it fails."""
+    ended = subprocess.run(["podman", "exec", container, *argv], capture_output=True, text=True, check=False)
+    return ended.stdout
