@@ -45,6 +45,18 @@ def write_file(path: str, content: bytes, mode: int = 0o600) -> None:
     sync_directory(os.path.dirname(path))
 
 
+def write_if_changed(path: str, content: bytes, mode: int = 0o644) -> bool:
+    """``write_file`` unless the file holds this content already; True when it was written."""
+    try:
+        with open(path, "rb") as file:
+            if file.read() == content:
+                return False
+    except FileNotFoundError:
+        pass
+    write_file(path, content, mode)
+    return True
+
+
 def write_link(path: str, target: str) -> None:
     """Point a symbolic link elsewhere at once: linked aside, renamed, folder synced."""
     aside = _aside(path)

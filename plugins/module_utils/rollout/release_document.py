@@ -22,7 +22,7 @@ from .model import Release, ReleasedAgent
 FORMAT = 1
 NAME = "release.json"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-AGENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}")
+AGENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 FOLDERS = ("code", "config", "units")
 
 
@@ -90,7 +90,7 @@ def check_agent_name(name: str) -> None:
     if not AGENT.fullmatch(name):
         raise ReleaseError(
             f"{name!r} cannot be the name of an agent's unit",
-            fix="Use letters, digits, '_', '.', '@', '+', '-'; begin with a letter, a digit or '_'",
+            fix="Use letters, digits, '_', '.', '+', '-'; begin with a letter, a digit or '_'",
         )
 
 
@@ -103,5 +103,7 @@ def _agent(fields: Mapping[str, Any], root: str) -> ReleasedAgent:
     )
     probe = dict(fields["probe"])
     probe["argv"] = tuple(probe["argv"])
+    if probe["kind"] == "file_age":
+        probe["target"] = os.path.join(root, probe["target"])
     rest = {key: value for key, value in fields.items() if key not in ("unit", "probe", "dependencies")}
     return ReleasedAgent(unit=Unit(**unit), probe=Probe(**probe), dependencies=tuple(fields["dependencies"]), **rest)

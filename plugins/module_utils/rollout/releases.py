@@ -52,7 +52,8 @@ class Releases:
         """Publish the release in this archive, complete and durable when this returns.
 
         ``digest`` is the release's own (``Release.digest``), ``archive_digest`` the SHA-256 of the file.
-        Staging what is there already changes nothing. Raises ReleaseError when the archive is not
+        Staging what is there already changes nothing, except that files that are no longer as they were
+        staged are put back, each at once. Raises ReleaseError when the archive is not
         that release, or when another release has its id; then and at any kill nothing is published.
         """
         if archive_digest is not None and file_digest(archive) != archive_digest:
@@ -65,14 +66,21 @@ class Releases:
             release = from_document(source.document, self._root)
             if release.digest != digest:
                 raise ReleaseError(f"the archive holds another release, {release.id}", where=archive)
+            damage: Collection[str] = ()
             if os.path.lexists(self.path(release.id)):
-                return self._same(release)
+                self._check_same(release)
+                damage = self.verify(release.id)
+                if not damage:
+                    return release
             self._check_space(release)
             aside = os.path.join(self._folder, f"{_UNDER_WAY[0]}{secrets.token_hex(6)}")
             try:
                 os.mkdir(aside, mode=0o700)
                 source.unpack(aside)
-                os.rename(aside, self.path(release.id))
+                if damage:
+                    _mend(self.path(release.id), aside, {line.partition(": ")[0] for line in damage})
+                else:
+                    os.rename(aside, self.path(release.id))
                 sync_directory(self._folder)
             except OSError as error:
                 raise ReleaseError(
@@ -185,7 +193,7 @@ class Releases:
             raise ReleaseError(f"{slot!r} is not a slot; there are {' and '.join(SLOTS)}", where=agent)
         return os.path.join(self._agents, agent, slot)
 
-    def _same(self, release: Release) -> Release:
+    def _check_same(self, release: Release) -> None:
         there = self.load(release.id)
         if there.digest != release.digest:
             raise ReleaseError(
@@ -193,7 +201,6 @@ class Releases:
                 where=self.path(release.id),
                 fix="Give the new one another id",
             )
-        return there
 
     def _sweep(self) -> None:
         for name in os.listdir(self._folder):
@@ -219,6 +226,20 @@ def file_digest(path: str) -> str:
         for block in iter(lambda: file.read(BLOCK), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _mend(folder: str, fresh: str, paths: Collection[str]) -> None:
+    """Put these files of ``fresh`` in the place of those in ``folder``; take away what is only there."""
+    for path in sorted(paths):
+        target, source = os.path.join(folder, path), os.path.join(fresh, path)
+        if os.path.isdir(target) and not os.path.islink(target):
+            shutil.rmtree(target)
+        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        if os.path.lexists(source):
+            os.rename(source, target)
+        else:
+            os.unlink(target)
+        sync_directory(os.path.dirname(target))
 
 
 def _difference(path: str, described: Optional[Mapping[str, Any]]) -> Optional[str]:
