@@ -25,10 +25,11 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 sys.path[:0] = [str(CHECKOUT / ".cache/collections"), str(HERE.parent / "testbed")]
 
-import hosts  # noqa: E402
-from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.startup_config import load_host  # noqa: E402
-from ansible_collections.fleetops.continuity.plugins.module_utils.rollout import start_script  # noqa: E402
-from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.agent_rules import (  # noqa: E402
+import hosts
+
+from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.startup_config import load_host
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout import start_script
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.agent_rules import (
     AgentRules,
     probe_of,
 )
@@ -42,7 +43,7 @@ GOALS = {"loops": 50.0, "loops under mitogen": 5.0}
 def plain_agents(name: str, variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every agent of a host as the templates of the idiomatic playbook want it."""
     address = variables["continuity_address"]
-    config = load_host(hosts.HOSTS[name], variables["continuity_startup_config"])
+    config = load_host(name, variables["continuity_startup_config"])
     rules = AgentRules.parse(variables["continuity_agent_rules"])
     agents = []
     for agent in config.agents:
@@ -56,7 +57,7 @@ def plain_agents(name: str, variables: Mapping[str, Any]) -> list[dict[str, Any]
                     **{key: value.replace(start_script.CODE, f"{ROOT}/code") for key, value in environment.items()},
                     "AGENT_STATE_DIR": f"{ROOT}/state/{agent.name}",
                     "AGENT_LOG_FILE": f"{ROOT}/state/{agent.name}/log",
-                    "AGENT_CONFIG": f"{ROOT}/code/config/{name}/startup_config.yaml",
+                    "AGENT_CONFIG": f"{ROOT}/code/config/{name.lower()}/startup_config.yaml",
                     "AGENT_RELEASE": "plain",
                 },
                 "kind": probe.kind,

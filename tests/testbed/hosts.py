@@ -24,10 +24,13 @@ import time
 from pathlib import Path
 from typing import Any, Optional
 
+import yaml
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PROJECT = CHECKOUT / "inventories/demo/project"
-HOSTS = {"mainpc": "MainPC", "pc2": "PC2"}
-"""Ansible's name of each host to its name in the fleet."""
+SETTINGS = CHECKOUT / "inventories/demo/group_vars/fleet.yml"
+"""What the demo says of its fleet; the test bed takes it over and says only where its hosts differ."""
+HOSTS = ("MainPC", "PC2")
 PACKAGES = (
     "dbus",
     "iproute2",
@@ -119,16 +122,16 @@ def create_systemd(directory: Path) -> dict[str, Any]:
     podman("network", "create", network)
     variables = {}
     for name in HOSTS:
-        container = f"{name}-{mark}"
+        container = f"{name.lower()}-{mark}"
         podman(
-            *("run", "--detach", "--replace", "--systemd=always", "--name", container, "--hostname", name),
+            *("run", "--detach", "--replace", "--systemd=always", "--name", container, "--hostname", name.lower()),
             *("--ulimit", f"nofile={LIMIT}:{LIMIT}", "--ulimit", f"nproc={LIMIT}:{LIMIT}"),
             *("--network", network),
             *("--volume", f"{key}.pub:/root/.ssh/authorized_keys:ro"),
             *(made, "/sbin/init"),
         )
     for name in HOSTS:
-        container = f"{name}-{mark}"
+        container = f"{name.lower()}-{mark}"
         await_boot(container)
         address = podman("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container)
         variables[name] = {
@@ -176,7 +179,7 @@ def await_boot(container: str, seconds: float = 60.0) -> None:
 def destroy_systemd(directory: Path) -> None:
     mark = directory_mark(directory)
     for name in HOSTS:
-        podman("rm", "--force", "--ignore", "--time=0", f"{name}-{mark}")
+        podman("rm", "--force", "--ignore", "--time=0", f"{name.lower()}-{mark}")
     subprocess.run(["podman", "network", "rm", "--force", f"fleet-{mark}"], capture_output=True, check=False)
 
 
@@ -191,7 +194,7 @@ def directory_mark(directory: Path) -> str:
 def create_local(directory: Path) -> dict[str, Any]:
     variables = {}
     for number, name in enumerate(HOSTS, start=1):
-        root = directory / name
+        root = directory / name.lower()
         root.mkdir(parents=True, exist_ok=True)
         variables[name] = {
             "ansible_connection": "local",
@@ -207,7 +210,7 @@ def create_local(directory: Path) -> dict[str, Any]:
 def destroy_local(directory: Path) -> None:
     """End each root's supervisord by the process id in its own file, then remove the root."""
     for name in HOSTS:
-        root = directory / name
+        root = directory / name.lower()
         for pid_file in root.glob("run/supervisord.pid"):
             end_process(int(pid_file.read_text()), root)
         shutil.rmtree(root, ignore_errors=True)
@@ -227,16 +230,15 @@ def end_process(pid: int, root: Path, seconds: float = 30.0) -> None:
 
 
 def inventory(variables: dict[str, Any]) -> dict[str, Any]:
-    """The inventory of both hosts, complete: what is the same on both stands with the group."""
-    hosts = {
-        name: {
-            **own,
-            "continuity_host": HOSTS[name],
-            "continuity_startup_config": str(PROJECT / f"config/{name}/startup_config.yaml"),
-        }
-        for name, own in variables.items()
-    }
-    return {"all": {"children": {"fleet": {"hosts": hosts, "vars": {"continuity_project": str(PROJECT)}}}}}
+    """The inventory of both hosts, complete in one file: the demo's settings, each host's own above them."""
+    settings = yaml.safe_load(SETTINGS.read_text())
+    settings["continuity_project"] = str(PROJECT)
+    settings["continuity_baseline"] = str(SETTINGS.parent.parent / "accepted_findings.yml")
+    for name, own in variables.items():
+        own["continuity_host"] = name
+        own["continuity_startup_config"] = str(PROJECT / f"config/{name.lower()}/startup_config.yaml")
+        own.setdefault("ansible_connection", "ssh")
+    return {"all": {"children": {"fleet": {"hosts": variables, "vars": settings}}}}
 
 
 def create(directory: Path) -> None:
@@ -245,7 +247,6 @@ def create(directory: Path) -> None:
     kind = "local" if lacking else "systemd"
     (directory / "testbed.json").write_text(json.dumps({"kind": kind, "instead_of_systemd": lacking}))
     variables = create_local(directory) if lacking else create_systemd(directory)
-    # JSON is YAML: no YAML library is needed to make the hosts.
     (directory / "hosts.yml").write_text(json.dumps(inventory(variables), indent=2) + "\n")
     print(f"{kind} hosts: " + ", ".join(f"{name} {own['continuity_address']}" for name, own in variables.items()))
 
