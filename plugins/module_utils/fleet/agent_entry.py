@@ -38,7 +38,7 @@ def looks_like_agent(node: Node) -> bool:
 def read_agent(entry: Node, name: str, location: Location, reading: Reading, *, group: str, listed: bool) -> Agent:
     """The agent, with whatever of it can be read; ``script_path`` is empty when it names none."""
     renamed = _with_present_keys(entry, name, reading)
-    _check_shape(renamed, name, reading, listed=listed)
+    _check_shape(renamed, name, location, reading, listed=listed)
     script, script_location = _script(renamed, name, reading)
     ports = {key: _port(renamed, key, name, reading) for key in ("port", "health_check_port")}
     _report_unresolved(ports, name, reading)
@@ -87,8 +87,8 @@ def _with_present_keys(entry: Node, name: str, reading: Reading) -> Node:
     return replace(entry, entries=entries)
 
 
-def _check_shape(entry: Node, name: str, reading: Reading, *, listed: bool) -> None:
-    for violation in check(entry, LISTED_AGENT if listed else AGENT):
+def _check_shape(entry: Node, name: str, location: Location, reading: Reading, *, listed: bool) -> None:
+    for violation in check(entry, LISTED_AGENT if listed else AGENT, at=location):
         # what is wrong with dependencies is said below, in the words of the graph
         if not violation.key.startswith("dependencies"):
             reading.report(

@@ -60,6 +60,30 @@ class DependencyGraph:
                     waiting.append(dependant)
         return frozenset(reached - {agent})
 
+    def blast_radii(self) -> dict[AgentId, int]:
+        """The number of :meth:`dependants` of every agent, all at once.
+
+        A set is one integer with a bit for each agent: a chain of 10,000 takes a moment, where walking
+        from each agent would take a minute. Dependants come after what they need, and the members of a
+        cycle reach the same agents.
+        """
+        bits = {agent: 1 << number for number, agent in enumerate(self.edges)}
+        cycle_of = {member: cycle for cycle in self.cycles for member in cycle}
+        reached: dict[AgentId, int] = {}
+        for layer in reversed(self.layers):
+            for agent in layer:
+                if agent not in reached:
+                    members = cycle_of.get(agent, (agent,))
+                    inside = set(members)
+                    mask = 0
+                    for member in members:
+                        mask |= bits[member]
+                        for dependant in self.reverse.get(member, ()):
+                            if dependant not in inside:
+                                mask |= reached[dependant]
+                    reached.update(dict.fromkeys(members, mask))
+        return {agent: bin(reached[agent]).count("1") - 1 for agent in self.edges}
+
 
 def resolve(fleet: Fleet) -> DependencyGraph:
     """Resolve each name on the agent's own host first, then on the other hosts in their order; a name

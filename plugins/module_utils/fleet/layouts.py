@@ -89,7 +89,7 @@ def _named(group: str, node: Node, reading: Reading) -> Iterator[Candidate]:
     for name, entry in node.entries.items():
         location = Location(entry.node.file, entry.line)
         if names_script(entry.node) or (looks_like_agent(entry.node) and not _holds_agents(entry.node)):
-            if _usable(name, location, reading):
+            if _usable(name, entry.node, location, reading):
                 yield Candidate(entry.node, name, location, group, listed=False)
         elif not _holds_agents(entry.node):
             _malformed(f"{group}.{name}", entry.node, location, reading, "an agent", _weight(name, entry.node))
@@ -103,7 +103,7 @@ def _listed(group: str, node: Node, reading: Reading) -> Iterator[Candidate]:
                 _malformed(f"{group}[{index}]", item, item.location, reading, "an agent", "critical")
         elif name is None:
             _malformed(f"{group}[{index}]", item, item.location, reading, "an agent with a name", "critical")
-        elif _usable(name, item.location, reading):
+        elif _usable(name, item, item.location, reading):
             yield Candidate(item, name, item.location, group, listed=True)
 
 
@@ -117,9 +117,10 @@ def _empty(node: Node) -> bool:
     return node.kind == "scalar" and node.value is None
 
 
-def _usable(name: str, location: Location, reading: Reading) -> bool:
+def _usable(name: str, node: Node, location: Location, reading: Reading) -> bool:
     if NAME.match(name):
         return True
+    reading.refused.add(id(node))
     reading.report(
         "G-malformed-entry",
         f"{name!r} cannot be the name of an agent: it has to name a folder and a unit",
@@ -131,6 +132,7 @@ def _usable(name: str, location: Location, reading: Reading) -> bool:
 
 
 def _malformed(key: str, node: Node, location: Location, reading: Reading, expected: str, severity: str) -> None:
+    reading.refused.add(id(node))
     reading.report(
         "G-malformed-entry",
         f"{key} should be {expected}, here stands {node.describe()}",

@@ -16,6 +16,12 @@ from .model import Location
 from .reading import Reading
 from .yaml_document import Node
 
+_NOT_AGENTS = ("overrides",)
+"""Top-level keys whose entries only change agents that stand elsewhere."""
+
+_NOT_OF_THE_FLEET = ("config", "params", "startup")
+"""Keys of an agent under which it may name scripts of its own."""
+
 
 @dataclass(frozen=True)
 class LostAgent:
@@ -50,8 +56,7 @@ def _inside(node: Node, path: str, replaced: bool, agent: bool) -> list[tuple[No
     inside = []
     for entries, gone in ((node.shadowed, True), (node.entries.values(), False)):
         for entry in entries:
-            # an agent's own config may name scripts that are none of the fleet's
-            if not (agent and entry.key in ("config", "params", "startup")):
+            if entry.key not in (_NOT_OF_THE_FLEET if agent else _NOT_AGENTS if not path else ()):
                 place = f"{path}.{entry.key}" if path else entry.key
                 inside.append((entry.node, entry.key, Location(node.file, entry.line), place, replaced or gone))
     for index, item in enumerate(node.items):
@@ -69,10 +74,17 @@ def report(lost: Sequence[LostAgent], reading: Reading) -> None:
         named = ", ".join(f"{agent.name} (line {agent.location.line})" for agent in agents)
         reading.report(
             "G-lost-agents",
-            f"{len(agents)} declared where no agent is looked for, so never started: {named}",
+            f"declared where no agent is looked for, so never started{_depth(place)}: {named}",
             agents[0].location,
             agent=agents[0].name if len(agents) == 1 else None,
             expected="agents directly in a group or in a list of agents",
             found=f"inside {place or 'the top level'}",
             key=place,
         )
+
+
+def _depth(place: str) -> str:
+    parts = place.split(".")
+    if parts[0] != "agent_groups" or "[" in place or len(parts) == 2:
+        return ""
+    return " (a level too deep)" if len(parts) > 2 else " (a level too shallow: not in a group)"

@@ -24,13 +24,11 @@ _AGENT_LISTS = ("agents",)
 
 @dataclass(frozen=True)
 class Profile:
-    """``groups`` and ``agents`` are None where the profile does not list them; ``nodes`` are the
-    identities of the override entries, which may name scripts and are no agents of their own."""
+    """``groups`` and ``agents`` are None where the profile does not list them."""
 
     groups: Optional[frozenset[str]] = None
     agents: Optional[frozenset[str]] = None
     overrides: Mapping[str, Node] = field(default_factory=dict)
-    nodes: frozenset[int] = frozenset()
 
     def selects(self, name: str, group: str) -> bool:
         if self.groups is None and self.agents is None:
@@ -43,7 +41,6 @@ def profile_of(documents: Sequence[Node], found: Collection[Candidate], reading:
     groups: Optional[frozenset[str]] = None
     agents: Optional[frozenset[str]] = None
     overrides: dict[str, Node] = {}
-    nodes: set[int] = set()
     names = {candidate.name for candidate in found}
     for root in documents:
         profile = _of_host(root.get("machine_profiles"), reading.host)
@@ -54,17 +51,13 @@ def profile_of(documents: Sequence[Node], found: Collection[Candidate], reading:
         for holder in (general, _of_host(general, reading.host)):
             for key, entry in holder.entries.items() if holder is not None else ():
                 if key in names and entry.node.kind == "mapping":
-                    overrides[key] = overridden(entry.node, overrides.get(key), first=False)
-                    nodes.add(id(entry.node))
-    return Profile(groups, agents, overrides, frozenset(nodes))
+                    overrides[key] = overridden(overrides.get(key, entry.node), entry.node)
+    return Profile(groups, agents, overrides)
 
 
-def overridden(entry: Node, override: Optional[Node], *, first: bool = True) -> Node:
-    """The entry with the override's keys in place of its own (or, not ``first``, beneath its own)."""
-    if override is None:
-        return entry
-    upper, lower = (override, entry) if first else (entry, override)
-    return replace(entry, entries={**lower.entries, **upper.entries})
+def overridden(entry: Node, override: Optional[Node]) -> Node:
+    """The entry with the override's keys in place of its own."""
+    return entry if override is None else replace(entry, entries={**entry.entries, **override.entries})
 
 
 def _of_host(holder: Optional[Node], host: str) -> Optional[Node]:
@@ -89,6 +82,7 @@ def _listed(profile: Node, keys: Sequence[str], known: Collection[str], reading:
                     "G-schema",
                     f"the profile of {reading.host} names {item.describe()} in {key}, which this config does not declare",
                     item.location,
+                    severity="warning",
                     expected="a name that stands in this config",
                     found=item.describe(),
                     key=f"machine_profiles.{key}",

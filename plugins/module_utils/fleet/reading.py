@@ -12,11 +12,13 @@ from .model import Location, Problem
 
 @dataclass
 class Reading:
-    """The host, the values for expressions, and everything found wrong so far."""
+    """The host, the values for expressions, and everything found wrong so far. ``refused`` are the
+    identities of nodes of which it has been said that they are no agents."""
 
     host: str
     values: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
+    refused: set[int] = field(default_factory=set)
 
     def report(
         self,

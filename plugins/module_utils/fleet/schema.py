@@ -159,8 +159,16 @@ _TYPES: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def check(node: Node, schema: Mapping[str, Any], *, path: str = "", severity: str = "critical") -> Iterator[Violation]:
-    """Everything that is wrong, in the order of the file's keys."""
+def check(
+    node: Node,
+    schema: Mapping[str, Any],
+    *,
+    at: Optional[Location] = None,
+    path: str = "",
+    severity: str = "critical",
+) -> Iterator[Violation]:
+    """Everything that is wrong, in the order of the file's keys. ``at`` is where the node's own key
+    stands: what is missing inside is missing there."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         schema = {**STARTUP_CONFIG["$defs"][name], **schema}
@@ -172,28 +180,31 @@ def check(node: Node, schema: Mapping[str, Any], *, path: str = "", severity: st
         yield Violation(message, node.location, severity, wrong, node.describe(), path)
         return
     if node.kind == "mapping":
-        yield from _check_mapping(node, schema, path, severity)
+        yield from _check_mapping(node, schema, at or node.location, path, severity)
     for index, item in enumerate(node.items if "items" in schema else ()):
         yield from check(item, schema["items"], path=f"{path}[{index}]", severity=severity)
 
 
-def _check_mapping(node: Node, schema: Mapping[str, Any], path: str, severity: str) -> Iterator[Violation]:
+def _check_mapping(
+    node: Node, schema: Mapping[str, Any], at: Location, path: str, severity: str
+) -> Iterator[Violation]:
     properties: Mapping[str, Any] = schema.get("properties", {})
     for key in schema.get("required", ()):
         if key not in node.entries:
             weight = properties.get(key, {}).get("x-missing", severity)
             message = f"required key {key} is missing"
-            yield Violation(message, node.location, weight, key, "no such key", _join(path, key))
+            yield Violation(message, at, weight, key, "no such key", _join(path, key))
     others = schema.get("additionalProperties", True)
     for key, entry in node.entries.items():
+        place, inner = node.location_of(key), _join(path, key)
         if key in properties:
-            yield from check(entry.node, properties[key], path=_join(path, key), severity=severity)
+            yield from check(entry.node, properties[key], at=place, path=inner, severity=severity)
         elif others is False:
             known = ", ".join(sorted(properties))
             message = f"unknown key {key}"
-            yield Violation(message, node.location_of(key), "info", f"one of: {known}", key, _join(path, key))
+            yield Violation(message, place, "info", f"one of: {known}", key, inner)
         elif others is not True:
-            yield from check(entry.node, others, path=_join(path, key), severity=severity)
+            yield from check(entry.node, others, at=place, path=inner, severity=severity)
 
 
 def _join(path: str, key: str) -> str:

@@ -72,7 +72,7 @@ def _agents(documents: Sequence[Node], found: Sequence[Candidate], path: str, re
             if agent.name in agents:
                 _report_twice(agents.pop(agent.name), agent, reading)
             agents[agent.name] = agent
-    read = {id(candidate.node) for candidate in found} | profile.nodes
+    read = reading.refused.union(id(candidate.node) for candidate in found)
     names = {candidate.name for candidate in found}
     lost = [agent for root in documents for agent in lost_agents.find(root, read, names)]
     if found:

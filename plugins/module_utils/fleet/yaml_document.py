@@ -287,7 +287,7 @@ class _Composer:
                     else "the file holds too many values",
                     node.line,
                     f"at most {MAX_NODES} values",
-                    f"{node.size if node.size < 10**12 else 'over 10^12'} values",
+                    f"{min(max(node.size, self.count), 10**12)} values or more",
                 )
             )
         if node.depth > MAX_DEPTH:

@@ -20,6 +20,9 @@ Scalar = Union[bool, int, float, str, None]
 
 UNSUPPORTED_TAG = "tag {} has no meaning in a startup config"
 
+MAX_DIGITS = 100
+"""Longest number that is converted; the time for longer ones grows with the square of their length."""
+
 _PREFIX = "tag:yaml.org,2002:"
 _TEXT = {_PREFIX + "str", _PREFIX + "timestamp", _PREFIX + "merge", _PREFIX + "value", "!"}
 
@@ -35,6 +38,8 @@ def scalar_value(text: str, tag: Optional[str], *, plain: bool) -> tuple[Scalar,
     convert = _CONVERTERS.get(kind[len(_PREFIX) :]) if kind.startswith(_PREFIX) else None
     if convert is None:
         return text, UNSUPPORTED_TAG.format(kind)
+    if len(text) > MAX_DIGITS:
+        return text, f"not a valid {kind[len(_PREFIX) :]}: longer than {MAX_DIGITS} characters"
     try:
         value = convert(_scalar_node(kind, text))
     except (ValueError, KeyError, OverflowError):
