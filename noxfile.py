@@ -245,7 +245,7 @@ def unit(session: nox.Session) -> None:
 @nox.session
 def module(session: nox.Session) -> None:
     """Modules, plugins and playbooks through a real ansible-core, on local roots."""
-    pytest(session, "tests/integration")
+    pytest(session, *(folder for folder in ("tests/module", "tests/integration") if Path(folder).is_dir()))
 
 
 @nox.session

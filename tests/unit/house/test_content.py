@@ -17,6 +17,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 MODULES = sorted((CHECKOUT / "plugins/modules").glob("*.py"))
 ROLES = sorted(path for path in (CHECKOUT / "roles").glob("*") if path.is_dir())
 PLAYBOOKS = sorted((CHECKOUT / "playbooks").glob("*.yml"))
+THROUGH_ANSIBLE = ("module", "integration")
 STATED = ("check_mode", "diff_mode", "idempotent")
 FRAGMENT = "fleetops.continuity.attributes"
 IMPERSONAL = re.compile(r"/work/|/home/(?!\{|<)\w+/|/root/\.pyenv")
@@ -69,8 +70,8 @@ def test_module_documentation(module: Path) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_module_is_tested_through_ansible(module: Path) -> None:
     name = re.compile(rf"\b{module.stem}\b")
-    texts = [*(CHECKOUT / "tests/integration").rglob("*.py"), *(CHECKOUT / "tests/integration").rglob("*.yml")]
-    assert any(name.search(path.read_text()) for path in texts), f"no test in tests/integration names {module.stem}"
+    texts = [path for folder in THROUGH_ANSIBLE for path in (CHECKOUT / "tests" / folder).rglob("*.py")]
+    assert any(name.search(path.read_text()) for path in texts), f"no test in {THROUGH_ANSIBLE} names {module.stem}"
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
