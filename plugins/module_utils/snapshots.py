@@ -15,7 +15,7 @@ from typing import Any, Iterator, Optional, Sequence
 from .effects import Clock
 from .errors import ContinuityError
 from .repository import manifests, paths
-from .repository.blocks import BlockReader
+from .repository.blocks import BlockReader, entries_of
 from .repository.faults import RepositoryError
 from .repository.index import Index
 from .repository.layout import Repository, check_host
@@ -175,12 +175,13 @@ def verify_repository(
     *,
     host: Optional[str] = None,
     level: str = "data",
+    expected: Optional[str] = None,
     progress: Optional[Progress] = None,
 ) -> Verified:
     """Verify named snapshots, or all."""
     repository = Repository.open(repository_path)
     chosen = [manifests.find(repository, name, host) for name in snapshots] or None
-    return verify(repository, chosen, host=host, level=level, progress=progress)
+    return verify(repository, chosen, host=host, level=level, expected=expected, progress=progress)
 
 
 def compare_tree(repository_path: str, snapshot: str, target: str, *, host: Optional[str] = None) -> Compared:
@@ -215,3 +216,23 @@ def list_snapshots(
     ]
     described = [manifests.describe(one) for one in sorted(chosen, key=lambda one: (one.time, one.host, one.sequence))]
     return described, [str(fault) for fault in damaged]
+
+
+def list_entries(repository_path: str, snapshot: str, *, host: Optional[str] = None) -> Iterator[dict[str, Any]]:
+    """What a snapshot holds: path (encoded), type, mode, size, sha256 and md5 of each entry, in order."""
+    repository = Repository.open(repository_path)
+    manifest = manifests.find(repository, snapshot, host)
+    reader = BlockReader(repository, Index(repository))
+    try:
+        for entry in entries_of(reader, manifest):
+            content = entry.content
+            yield {
+                "path": paths.encode(entry.path),
+                "type": entry.type,
+                "mode": entry.mode,
+                "size": content.size if content else 0,
+                "sha256": content.sha256 if content else None,
+                "md5": content.md5 if content else None,
+            }
+    finally:
+        reader.close()

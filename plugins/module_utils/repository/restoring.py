@@ -52,6 +52,11 @@ class Restored:
     files_written: int = 0
     bytes_written: int = 0
 
+    def render(self) -> str:
+        """One line a path: ``+`` created, ``~`` replaced."""
+        marked = [(path, "+") for path in self.created] + [(path, "~") for path in self.changed]
+        return "".join(f"{mark} {path}\n" for path, mark in sorted(marked))
+
 
 Progress = Callable[[int, int], None]
 

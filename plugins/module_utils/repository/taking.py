@@ -62,6 +62,14 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
 
+    def by_kind(self) -> dict[str, list[str]]:
+        return {"added": self.added, "changed": self.changed, "removed": self.removed}
+
+    def render(self) -> str:
+        """One line a path: ``+`` added, ``~`` changed, ``-`` removed."""
+        marked = [(path, mark) for mark, kind in zip("+~-", self.by_kind().values()) for path in kind]
+        return "".join(f"{mark} {path}\n" for path, mark in sorted(marked))
+
 
 @dataclass
 class Outcome:

@@ -10,7 +10,7 @@ import stat
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Callable, Deque, Iterator, Optional, Sequence
+from typing import Any, Callable, Deque, Iterator, Optional, Sequence
 
 from ..source import Found, Skipped, Source, plain
 from . import manifests, paths
@@ -42,9 +42,13 @@ class Verified:
     files: int = 0
     bytes: int = 0
 
-    @property
-    def sound(self) -> bool:
-        return not self.damaged and not self.chain
+    def faults(self) -> list[str]:
+        """Everything that is wrong, one sentence each; empty when the repository is sound."""
+        return [f"{where}: {what}" for where, what in self.damaged.items()] + self.chain
+
+    def fields(self) -> dict[str, Any]:
+        counted = {name: getattr(self, name) for name in ("snapshots", "entries", "files", "bytes")}
+        return {"damaged": self.damaged, "chain": self.chain, "unused": self.unused, "verified": counted}
 
 
 Progress = Callable[[int, int], None]
@@ -56,12 +60,14 @@ def verify(
     *,
     host: Optional[str] = None,
     level: str = "data",
+    expected: Optional[str] = None,
     progress: Optional[Progress] = None,
 ) -> Verified:
     """Verify the chosen snapshots (None: all, of ``host`` if given), and the chains that they are in.
 
     ``manifest`` looks at manifests, chains, index and lists of entries, and that every block is known
     and its pack there; ``data`` reads every block and compares every file with its SHA-256 and MD5.
+    ``expected`` is the digest of a manifest that must be there.
     """
     result = Verified()
     index = Index(repository)
@@ -74,6 +80,8 @@ def verify(
         result.damaged[fault.where or "manifests"] = fault.what
     for name in sorted({manifest.host for manifest in readable}):
         result.chain += manifests.chain_faults([one for one in readable if one.host == name])
+    if expected is not None and expected not in {manifest.digest for manifest in readable}:
+        result.chain.append(f"The snapshot with the digest {expected} was taken away, or put back to an older one")
     known = {pack.hex() for pack in index.packs()}
     result.unused = sorted(
         str(file.relative_to(repository.root)) for file in repository.packs.glob("*/*") if file.name[:64] not in known
@@ -177,9 +185,22 @@ class Compared:
     added: list[str] = field(default_factory=list)
     swapped: list[tuple[str, str]] = field(default_factory=list)
 
-    @property
-    def sound(self) -> bool:
-        return not (self.changed or self.missing or self.added or self.swapped)
+    def faults(self) -> list[str]:
+        """Every difference, one sentence each."""
+        return [
+            *(f"{path}: {what}" for path, what in self.changed.items()),
+            *(f"{path}: is missing" for path in self.missing),
+            *(f"{path}: was added" for path in self.added),
+            *(f"{one} and {other}: were swapped" for one, other in self.swapped),
+        ]
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "changed": self.changed,
+            "missing": self.missing,
+            "added": self.added,
+            "swapped": [list(pair) for pair in self.swapped],
+        }
 
 
 def compare(reader: BlockReader, manifest: Manifest, source: Source, target: bytes) -> Compared:

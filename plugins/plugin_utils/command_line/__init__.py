@@ -17,6 +17,15 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.errors import 
 
 COMMANDS: dict[str, str] = {
     "audit": "audit",
+    "boot-check": "boot_check",
+    "deadman": "deadman",
+    "init": "init",
+    "restore": "restore",
+    "rollback": "rollback",
+    "snapshot": "snapshot",
+    "snapshots": "snapshots",
+    "status": "status",
+    "verify": "verify",
 }
 """Command to the file of this package that holds it. Files are imported only when called for."""
 

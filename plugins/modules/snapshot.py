@@ -1,0 +1,298 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: snapshot
+short_description: Take a snapshot of a host into a repository
+version_added: 1.0.0
+description:
+  - Takes one snapshot of all declared sources of a host. It exists completely or not at all.
+  - Files that did not change since the parent snapshot are not read again. SQLite databases are copied by SQLite
+    itself while they are written. JSON documents are parsed before they are taken.
+  - The repository is made when there is none. Its format is documented on the page C(docs/snapshot-format.md).
+  - With O(restore_point) the task describes a state. When the host already has a snapshot of that restore point,
+    nothing is done.
+author:
+  - fleetops.continuity developers (@fleetops)
+extends_documentation_fragment:
+  - fleetops.continuity.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Reads and compares like a real run, and writes nothing.
+  diff_mode:
+    support: full
+    details:
+      - Lists the paths that differ from the parent snapshot.
+  idempotent:
+    support: partial
+    details:
+      - Full with O(restore_point), and with O(if_changed=true). Without both each run takes a new snapshot.
+options:
+  repository:
+    description:
+      - Folder of the repository.
+      - Defaults to the folder C(repository) in O(root).
+    type: path
+  root:
+    description:
+      - The host root of the fleet on this host.
+      - Gives the defaults of O(repository), O(sources) and O(host).
+    type: path
+  sources:
+    description:
+      - Files and folders to take. A link given here is followed, links inside are taken as links.
+      - Defaults to the folders C(state) and C(ledger) and the config of the current release in O(root), as far as
+        they exist.
+    type: list
+    elements: path
+  exclude:
+    description:
+      - Shell patterns of what is left out.
+      - Without C(/) a pattern is matched with the last name of a path, with a leading C(/) with the whole path,
+        otherwise with its end. C(*) matches C(/) too.
+    type: list
+    elements: str
+    default: []
+  documents:
+    description:
+      - Shell patterns of files that must be valid JSON.
+      - Of a corrupt one the last good version stays in the snapshot, the corrupt one is kept beside it as evidence,
+        and it is named in RV(problems).
+    type: list
+    elements: str
+    default: ["*.json"]
+  restore_point:
+    description:
+      - Identifier of the restore point that this snapshot belongs to, for example C(rp-20260131T020000Z).
+      - Give the same one on all hosts in one run.
+    type: str
+  host:
+    description:
+      - The host's name in the fleet.
+      - Defaults to the name in C(host.json) in O(root), else to the machine's own name.
+    type: str
+  tags:
+    description:
+      - Words to find the snapshot by.
+    type: list
+    elements: str
+    default: []
+  if_changed:
+    description:
+      - Take no new snapshot when nothing differs from the newest one of the same sources.
+    type: bool
+    default: false
+  wait:
+    description:
+      - Seconds to wait for another writer of the same host.
+    type: float
+    default: 60
+seealso:
+  - module: fleetops.continuity.snapshot_info
+  - module: fleetops.continuity.verify
+  - module: fleetops.continuity.restore
+"""
+
+EXAMPLES = r"""
+- name: Take a restore point of the whole fleet, all hosts under one identifier
+  fleetops.continuity.snapshot:
+    root: "{{ continuity_root }}"
+    restore_point: rp-before-release-42
+
+- name: Take a snapshot of two folders when something in them changed
+  fleetops.continuity.snapshot:
+    repository: /var/backups/fleet
+    sources:
+      - /srv/fleet/state
+      - /etc/fleet
+    exclude:
+      - "*.tmp"
+      - __pycache__
+    if_changed: true
+    tags: [nightly]
+  register: nightly
+
+- name: Stop when something could not be taken as it stands
+  ansible.builtin.assert:
+    that: nightly.complete
+    fail_msg: "{{ nightly.problems }}"
+"""
+
+RETURN = r"""
+snapshot:
+  description: The snapshot that now exists; null in check mode when a new one would be taken.
+  returned: success
+  type: dict
+  contains:
+    id:
+      description: Short name of the snapshot, the start of its digest.
+      type: str
+      sample: 2918f5a08515
+    digest:
+      description: SHA-256 of the manifest. Note it elsewhere to be able to notice a swapped snapshot.
+      type: str
+      sample: 2918f5a08515ff7aa005d9fcd2536894478c70f0160c5ad19538a97069d068b7
+    host:
+      description: Whose snapshot it is.
+      type: str
+      sample: pc2
+    sequence:
+      description: Its number among the host's snapshots, from 1.
+      type: int
+      sample: 3
+    time:
+      description: When it was begun (ISO 8601, UTC).
+      type: str
+      sample: "2026-01-31T02:00:00.000000Z"
+    restore_point:
+      description: The restore point that it belongs to, or null.
+      type: str
+      sample: rp-before-release-42
+    tags:
+      description: Its tags.
+      type: list
+      elements: str
+      sample: [nightly]
+    sources:
+      description: The real paths that were taken.
+      type: list
+      elements: str
+      sample: [/srv/fleet/ledger, /srv/fleet/state]
+    totals:
+      description: How many C(files), C(directories), C(symlinks) and C(fifos) it holds, and C(bytes) in the files.
+      type: dict
+      sample: {"files": 412, "directories": 80, "symlinks": 0, "fifos": 0, "bytes": 10485760}
+    problems:
+      description: What could not be taken as it stands when it was taken.
+      type: list
+      elements: dict
+      sample: []
+repository:
+  description: The folder of the repository.
+  returned: success
+  type: str
+  sample: /srv/fleet/repository
+complete:
+  description: Whether everything was taken as it stands. A file that vanished meanwhile does not count.
+  returned: success
+  type: bool
+  sample: true
+problems:
+  description: What could not be taken as it stands.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The path, with special characters as C(%) and two digits.
+      type: str
+      sample: /srv/fleet/state/Twin/profile.json
+    kind:
+      description: One of V(unreadable), V(vanished), V(special), V(unsettled), V(json), V(sqlite), V(parent).
+      type: str
+      sample: json
+    message:
+      description: What is wrong.
+      type: str
+      sample: "not valid JSON: Expecting value: line 1 column 6 (char 5)"
+changes:
+  description: How many paths differ from the parent snapshot.
+  returned: success
+  type: dict
+  contains:
+    added:
+      description: Paths that the parent does not have.
+      type: int
+      sample: 4
+    changed:
+      description: Paths that differ.
+      type: int
+      sample: 12
+    removed:
+      description: Paths that only the parent has.
+      type: int
+      sample: 0
+totals:
+  description: What the snapshot holds, or would hold.
+  returned: success
+  type: dict
+  sample: {"files": 412, "directories": 80, "symlinks": 0, "fifos": 0, "bytes": 10485760}
+files_read:
+  description: How many files had to be read.
+  returned: success
+  type: int
+  sample: 16
+bytes_stored:
+  description: By how many bytes the repository grew; in check mode how many bytes are new, before compression.
+  returned: success
+  type: int
+  sample: 524288
+"""
+
+import os
+
+from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import RepositoryError
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.manifests import describe
+from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
+
+ARGUMENTS = {
+    "repository": {"type": "path"},
+    "root": {"type": "path"},
+    "sources": {"type": "list", "elements": "path"},
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "documents": {"type": "list", "elements": "str", "default": ["*.json"]},
+    "restore_point": {"type": "str"},
+    "host": {"type": "str"},
+    "tags": {"type": "list", "elements": "str", "default": []},
+    "if_changed": {"type": "bool", "default": False},
+    "wait": {"type": "float", "default": 60},
+}
+
+
+def execute(call: Call) -> dict:
+    options, root = call.params, call.params["root"]
+    repository = options["repository"] or os.path.join(root, "repository")
+    sources = tuple(options["sources"] or (snapshots.default_sources(root) if root else ()))
+    if not sources:
+        raise RepositoryError("There is nothing to take a snapshot of", where=root, fix="Name sources")
+    wanted = snapshots.Wanted(
+        host=snapshots.host_name(root, options["host"]),
+        sources=sources,
+        exclude=tuple(options["exclude"]),
+        documents=tuple(options["documents"]),
+        restore_point=options["restore_point"],
+        tags=tuple(options["tags"]),
+        if_changed=options["if_changed"],
+        wait=options["wait"],
+    )
+    outcome = snapshots.take_snapshot(repository, wanted, call.clock, check=call.check_mode)
+    incomplete = snapshots.incomplete(outcome)
+    for problem in incomplete:
+        call.warn(f"{problem['path']}: {problem['message']} ({problem['kind']})")
+    result = {
+        "changed": outcome.published or (call.check_mode and outcome.manifest is None),
+        "snapshot": describe(outcome.manifest) if outcome.manifest else None,
+        "repository": repository,
+        "complete": not incomplete,
+        "problems": [problem.fields() for problem in outcome.problems],
+        "changes": {kind: len(paths) for kind, paths in outcome.changes.by_kind().items()},
+        "totals": outcome.totals,
+        "files_read": outcome.files_read,
+        "bytes_stored": outcome.bytes_stored,
+    }
+    return {**result, "diff": {"prepared": outcome.changes.render()}} if call.diff_mode else result
+
+
+def main() -> None:
+    run_module(ARGUMENTS, execute, required_one_of=[("repository", "root"), ("sources", "root")])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``continuity init``: make a repository."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
+
+HELP = "Make a repository for snapshots"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--repository", required=True, help="folder of the repository")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    repository, made = Repository.init(arguments.repository, SystemClock().now())
+    if arguments.format == "json":
+        print(json.dumps({"repository": str(repository.root), "id": repository.id, "made": made}))
+    else:
+        print(f"{repository.root}: {'made' if made else 'is a repository already'} ({repository.id})")
+    return 0

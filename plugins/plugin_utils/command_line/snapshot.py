@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``continuity snapshot``: take a snapshot of files, folders and databases."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.manifests import describe
+
+from . import progress
+
+HELP = "Take a snapshot (exit status 1: it was taken, but something in it could not be taken as it stands)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="what to take; default: what --root must not lose")
+    parser.add_argument("--repository", required=True, help="folder of the repository; made when there is none")
+    parser.add_argument("--root", help="host root of the fleet")
+    parser.add_argument("--host", help="whose snapshot; default: the name in --root, else this machine's")
+    parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN")
+    parser.add_argument("--restore-point", metavar="ID", help="take it only once under this name")
+    parser.add_argument("--tag", action="append", default=[])
+    parser.add_argument("--if-changed", action="store_true", help="take none when nothing differs")
+    parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for another writer")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    defaults = snapshots.default_sources(arguments.root) if arguments.root else ()
+    wanted = snapshots.Wanted(
+        host=snapshots.host_name(arguments.root, arguments.host),
+        sources=tuple(arguments.paths) or defaults,
+        exclude=tuple(arguments.exclude),
+        restore_point=arguments.restore_point,
+        tags=tuple(arguments.tag),
+        if_changed=arguments.if_changed,
+        wait=arguments.wait,
+    )
+    outcome = snapshots.take_snapshot(
+        arguments.repository, wanted, SystemClock(), progress=progress.on_terminal("snapshot")
+    )
+    progress.done()
+    incomplete = snapshots.incomplete(outcome)
+    snapshot = describe(outcome.manifest) if outcome.manifest else {}
+    if arguments.format == "json":
+        changes = {kind: len(paths) for kind, paths in outcome.changes.by_kind().items()}
+        print(
+            json.dumps(
+                {
+                    "snapshot": snapshot,
+                    "taken": outcome.published,
+                    "complete": not incomplete,
+                    "problems": [problem.fields() for problem in outcome.problems],
+                    "changes": changes,
+                    "files_read": outcome.files_read,
+                    "bytes_stored": outcome.bytes_stored,
+                }
+            )
+        )
+    else:
+        print(f"snapshot {snapshot['id']} of {snapshot['host']}{'' if outcome.published else ' (was there already)'}")
+        print(
+            f"  {outcome.totals['files']} files, {outcome.totals['bytes'] / 1e6:.1f} MB; "
+            f"{outcome.files_read} read, {outcome.bytes_stored / 1e6:.1f} MB stored"
+        )
+        for problem in incomplete:
+            print(f"  {problem['path']}: {problem['message']} ({problem['kind']})")
+    return 1 if incomplete else 0

@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``continuity snapshots``: what is in a repository."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+
+HELP = "List snapshots, or the paths in one (exit status 1: some manifests are damaged)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("snapshot", nargs="?", metavar="SNAPSHOT", help="list the paths in this one")
+    parser.add_argument("--repository", required=True, help="folder of the repository")
+    parser.add_argument("--host", help="only of this host")
+    parser.add_argument("--restore-point", metavar="ID")
+    parser.add_argument("--tag", action="append", default=[])
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.snapshot:
+        for entry in snapshots.list_entries(arguments.repository, arguments.snapshot, host=arguments.host):
+            if arguments.format == "json":
+                print(json.dumps(entry))
+            else:
+                print(f"{entry['type'][0]} {entry['mode']:04o} {entry['size']:>12} {entry['path']}")
+        return 0
+    found, damaged = snapshots.list_snapshots(
+        arguments.repository, host=arguments.host, restore_point=arguments.restore_point, tags=arguments.tag
+    )
+    if arguments.format == "json":
+        print(json.dumps({"snapshots": found, "damaged": damaged}))
+    else:
+        for one in found:
+            marks = " ".join([one["restore_point"] or "", *one["tags"]]).strip()
+            size = one["totals"]["bytes"] / 1e6
+            print(
+                f"{one['id']}  {one['time'][:19]}Z  {one['host']:<16} {one['totals']['files']:>7} files {size:>10.1f} MB  {marks}"
+            )
+        for fault in damaged:
+            print(fault, file=sys.stderr)
+    return 1 if damaged else 0
