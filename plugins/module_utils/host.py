@@ -20,6 +20,7 @@ from .rollout.ledger import Ledger
 from .rollout.releases import Releases
 from .supervisors import supervisord_daemon
 from .supervisors.supervisord import SupervisordSupervisor
+from .supervisors.systemd import SystemdSupervisor
 
 FORMAT = 1
 NAME = "host.json"
@@ -96,7 +97,11 @@ def _supervisord(root: str, description: HostDescription, _runner: Runner, clock
     return SupervisordSupervisor(root, clock, python=description.python, settings=_settings(description))
 
 
-SUPERVISORS: Mapping[str, SupervisorMaker] = {"supervisord": _supervisord}
+def _systemd(root: str, description: HostDescription, runner: Runner, clock: Clock) -> Supervisor:
+    return SystemdSupervisor(root, runner, clock, python=description.python, settings=_settings(description))
+
+
+SUPERVISORS: Mapping[str, SupervisorMaker] = {"supervisord": _supervisord, "systemd": _systemd}
 
 
 def _settings(description: HostDescription) -> dict[str, Any]:

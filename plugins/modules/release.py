@@ -282,7 +282,7 @@ def execute(call: Call) -> Mapping[str, Any]:
         "changes": [change.what for change in changes],
         "release": describe(release) if release is not None else None,
         "host_state": to_plain(observation) if observation is not None else None,
-        "converged": observation is not None and not (observation.differences or changes and call.check_mode),
+        "converged": observation is not None and not (observation.differences or (changes and call.check_mode)),
         "differences": list(observation.differences) if observation is not None else [],
         "diff": [
             {

@@ -26,7 +26,11 @@ from .ledger import Ledger
 
 
 class LeaseError(ContinuityError):
-    """Somebody else may change this host now."""
+    """This host is not ours to change now."""
+
+
+class LeaseHeld(LeaseError):
+    """Somebody else's lease lasts."""
 
 
 @dataclass(frozen=True)
@@ -76,35 +80,46 @@ class Lease:
         record = self.holder()
         return record if record is not None and self._remaining(record) > 0 else None
 
-    def acquire(self, owner: str, run: str, seconds: float) -> LeaseRecord:
-        """Take the lease, or renew our own.
+    def acquire(self, owner: str, run: str, seconds: float, *, wait: float = 0.0) -> LeaseRecord:
+        """Take the lease, or renew our own; ``wait`` seconds for another owner to end.
 
         A lease that is over, or that an earlier run of the same owner left, is taken over, and the
         ledger says so. Raises LeaseError naming owner and expiry while another owner's lease lasts.
         """
         os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-        with locked(self._lock):
-            held = self.holder()
-            if held is None:
-                record = self._record(owner, run, seconds)
-                self._ledger.append("lease_taken", run=run, owner=owner, expires=_time(record.expires))
-            elif (held.owner, held.run) == (owner, run):
-                record = self._record(owner, run, seconds)
-            else:
-                remaining = self._remaining(held)
-                if remaining > 0 and held.owner != owner:
-                    raise self._held_by(held, remaining)
-                record = self._record(owner, run, seconds)
-                self._ledger.append(
-                    "lease_taken_over",
-                    run=run,
-                    owner=owner,
-                    expires=_time(record.expires),
-                    from_owner=held.owner,
-                    from_run=held.run,
-                    reason="same owner, other run" if remaining > 0 else "expired",
-                )
-            self._write(record)
+        deadline = self._clock.monotonic() + wait
+        while True:
+            try:
+                with locked(self._lock):
+                    return self._take(owner, run, seconds)
+            except LeaseHeld:
+                if self._clock.monotonic() >= deadline:
+                    raise
+            self._clock.sleep(min(1.0, wait))
+
+    def foresee(self, owner: str, run: str, seconds: float) -> LeaseRecord:
+        """The lease that ``acquire`` would leave now; raises as it would, changes nothing."""
+        held = self.holder()
+        if held is not None and held.owner != owner and self._remaining(held) > 0:
+            raise self._held_by(held)
+        return self._record(owner, run, seconds)
+
+    def _take(self, owner: str, run: str, seconds: float) -> LeaseRecord:
+        held, record = self.holder(), self.foresee(owner, run, seconds)
+        until = time_of(record.expires)
+        if held is None:
+            self._ledger.append("lease_taken", run=run, owner=owner, expires=until)
+        elif (held.owner, held.run) != (owner, run):
+            self._ledger.append(
+                "lease_taken_over",
+                run=run,
+                owner=owner,
+                expires=until,
+                from_owner=held.owner,
+                from_run=held.run,
+                reason="same owner, other run" if self._remaining(held) > 0 else "expired",
+            )
+        self._write(record)
         return record
 
     def renew(self, owner: str, run: str, seconds: float) -> LeaseRecord:
@@ -117,16 +132,20 @@ class Lease:
             self._write(record)
         return record
 
+    def belongs(self, owner: str, run: str) -> bool:
+        """Whether there is a lease and it is ours. Raises LeaseError when it is another's."""
+        held = self.holder()
+        if held is not None and (held.owner, held.run) != (owner, run):
+            raise self._not_ours(held, owner, run)
+        return held is not None
+
     def release(self, owner: str, run: str) -> bool:
         """Give our lease back; False when there was none. Raises LeaseError when it is another's."""
-        if not os.path.exists(self.path):
+        if not self.belongs(owner, run):
             return False
         with locked(self._lock):
-            held = self.holder()
-            if held is None:
+            if not self.belongs(owner, run):
                 return False
-            if (held.owner, held.run) != (owner, run):
-                raise self._not_ours(held, owner, run)
             os.unlink(self.path)
             sync_directory(os.path.dirname(self.path))
             self._ledger.append("lease_released", run=run, owner=owner)
@@ -142,9 +161,10 @@ class Lease:
     def _write(self, record: LeaseRecord) -> None:
         write_file(self.path, (json.dumps(asdict(record), sort_keys=True) + "\n").encode())
 
-    def _held_by(self, held: LeaseRecord, remaining: float) -> LeaseError:
-        return LeaseError(
-            f"{held.owner} (run {held.run}) may change this host until {_time(held.expires)}, {remaining:.0f} s from now",
+    def _held_by(self, held: LeaseRecord) -> LeaseHeld:
+        return LeaseHeld(
+            f"{held.owner} (run {held.run}) may change this host until {time_of(held.expires)}, "
+            f"{self._remaining(held):.0f} s from now",
             where=self.path,
             fix="Wait for it to end, or end that run",
         )
@@ -158,5 +178,11 @@ class Lease:
         )
 
 
-def _time(seconds: float) -> str:
+def to_plain(lease: Optional[LeaseRecord]) -> Optional[dict[str, str]]:
+    """A lease as modules return it."""
+    return None if lease is None else {"owner": lease.owner, "run": lease.run, "expires": time_of(lease.expires)}
+
+
+def time_of(seconds: float) -> str:
+    """Wall time as text, UTC."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
