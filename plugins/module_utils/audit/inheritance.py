@@ -104,9 +104,9 @@ class Inheritance:
 
     def of(self, script: str, agent: str) -> Standing:
         source = self._tree.file(script)
-        if source.tree is None:
-            line, why = (source.failure.line, source.failure.message) if source.failure else (1, "")
-            return Standing("unparsed", script, line, detail=why)
+        failure = source.failure or source.not_as_script
+        if failure is not None:
+            return Standing("unparsed", script, failure.line, detail=failure.message)
         started, broken = self._started(script)
         standings = [self._standing(found, script) for found in self._agent_classes(script, agent, started)]
         if not standings and broken:

@@ -32,15 +32,14 @@ def _of_agent(agent: Agent, projects: Projects) -> Iterator[Finding]:
             rule, "critical", agent.host, agent.name, place.file, place.line, error.what, evidence, error.fix or ""
         )
         return
-    if source.failure is not None:
-        evidence = {"script_path": agent.script_path, "python": PYTHON, "error": source.failure.message}
-        message = f"{source.path} does not parse: {source.failure.message}"
-        yield Finding(
-            "A-syntax", "critical", agent.host, agent.name, source.path, source.failure.line, message, evidence
-        )
+    failure = source.failure or source.not_as_script
+    if failure is not None:
+        evidence = {"script_path": agent.script_path, "python": PYTHON, "error": failure.message}
+        message = f"{source.path} does not parse: {failure.message}"
+        yield Finding("A-syntax", "critical", agent.host, agent.name, source.path, failure.line, message, evidence)
         return
-    for failure in projects.startup(agent, source.path).script(source.path):
-        yield _import(agent, source.path, failure)
+    for found in projects.startup(agent, source.path).script(source.path):
+        yield _import(agent, source.path, found)
 
 
 def _import(agent: Agent, script: str, failure: Failure) -> Finding:

@@ -125,11 +125,15 @@ class Startup:
 
     def _is_ours(self, imported: Import, found: FoundModule) -> bool:
         """Whether the tree's package is really what the name means: a mere folder at the top may
-        share its name with an installed package, and the standard library is never ours."""
+        share its name with an installed package, unless it holds source two levels down, where the
+        import looks for it. The standard library is never ours."""
         top = imported.module.partition(".")[0]
         if imported.level:
             return True
-        return top not in STANDARD_MODULES and (bool(found.executed) or top in self._first_party)
+        if top in STANDARD_MODULES:
+            return False
+        deep = found.missing is not None and found.missing.count(".") > 1
+        return bool(found.executed) or top in self._first_party or (deep and self.tree.holds_source(found.folders))
 
     def _missing(self, importer: str, imported: Import, found: FoundModule) -> list[Failure]:
         shown = "." * imported.level + imported.module

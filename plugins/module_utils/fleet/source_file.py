@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -46,11 +47,13 @@ class Import:
 
 @dataclass
 class SourceFile:
-    """``path`` is relative to the root. Exactly one of ``tree`` and ``failure`` is None."""
+    """``path`` is relative to the root. Exactly one of ``tree`` and ``failure`` is None.
+    ``not_as_script`` says why a file that can be imported cannot be started."""
 
     path: str
     tree: Optional[ast.Module] = None
     failure: Optional[ParseFailure] = None
+    not_as_script: Optional[ParseFailure] = None
     imports: tuple[Import, ...] = ()
     dynamic: bool = False
     names: frozenset[str] = frozenset()
@@ -74,7 +77,9 @@ def read_source(root: str, path: str) -> SourceFile:
     parsed = parse(content)
     if isinstance(parsed, ParseFailure):
         return SourceFile(path, failure=parsed)
-    return _describe(path, parsed)
+    source = _describe(path, parsed)
+    source.not_as_script = undeclared_encoding(content)
+    return source
 
 
 def parse(content: bytes) -> Union[ast.Module, ParseFailure]:
@@ -89,9 +94,23 @@ def parse(content: bytes) -> Union[ast.Module, ParseFailure]:
         return ParseFailure(error.msg or "invalid syntax", max(1, error.lineno or 1))
     except (RecursionError, MemoryError):
         return ParseFailure("is nested too deeply for the interpreter", 1)
-    except (ValueError, OverflowError) as error:
-        return ParseFailure(str(error), 1)
+    except (ValueError, OverflowError, LookupError) as error:
+        return ParseFailure(str(error).partition("\n")[0], 1)
     return tree
+
+
+def undeclared_encoding(content: bytes) -> Optional[ParseFailure]:
+    """Bytes that are no UTF-8 where no other encoding is declared. The interpreter refuses them in a
+    script, even in a comment, and lets them pass in a comment of a module that is imported."""
+    head = content.split(b"\n", 2)[:2]
+    if any(re.match(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", line) for line in head):
+        return None
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        return ParseFailure(f"byte {content[error.start]:#04x} is no UTF-8, and no encoding is declared", line)
+    return None
 
 
 def _describe(path: str, tree: ast.Module) -> SourceFile:

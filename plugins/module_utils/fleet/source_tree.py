@@ -305,6 +305,10 @@ class SourceTree:
         folder, name = posixpath.split(path)
         return self._listing(folder).get(name) is False
 
+    def holds_source(self, folders: Sequence[str]) -> bool:
+        """Whether one of the folders itself holds a Python file."""
+        return any(name.endswith(".py") for folder in folders for name in self._listing(folder))
+
     def _listing(self, folder: str) -> Mapping[str, bool]:
         """Entry to "is a folder". A folder that leads out of the tree, or cannot be read, is empty."""
         if folder not in self._entries:
