@@ -1,0 +1,363 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Production: the host's own systemd.
+
+An agent with a socket has a ``.socket`` unit, which systemd keeps open whatever happens to the agent,
+and two instances of one service: the one that does not serve is started on the new release, and when
+it is ready the other one drains and ends. Traffic may start slot ``blue`` at any time at which none
+runs, so both slots lead to the same release whenever no hand-over is going on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import Any, Generator, Mapping, Optional, Sequence
+
+from ..effects import Clock, Outcome, ProcessStatus, Runner, Switch, Unit
+from ..errors import ContinuityError
+from . import systemd_units as units_text
+from .conversation import hold
+from .systemctl import Properties, Question, Systemctl
+from .systemd_units import BOOT_CHECK, SLOTS, TARGET, companion_unit, service_unit, socket_unit
+from .unit_files import read, write_changed
+
+Seen = dict[str, Properties]
+Talk = Generator[Question, Seen, Any]
+
+PAUSE = 0.05
+SETTLES_WITHIN = 1.0
+"""Seconds for which an agent that cannot report readiness must stay up."""
+
+SERVING = ("active", "reloading")
+DOWN = ("inactive", "failed")
+STATES = {
+    "active": "running",
+    "reloading": "running",
+    "deactivating": "running",
+    "activating": "starting",
+    "failed": "failed",
+    "inactive": "stopped",
+}
+
+
+class SystemdSupervisor:
+    """The Supervisor protocol over systemd.
+
+    ``settings`` are those of host.json: ``unit_directory`` (default /etc/systemd/system) and
+    ``hardening`` (true, false, or auto: not inside containers, which cannot make mount namespaces).
+    ``python`` runs the boot check.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        runner: Runner,
+        clock: Clock,
+        *,
+        python: str = "/usr/bin/python3",
+        settings: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        chosen = dict(settings or {})
+        self._root = os.path.abspath(root)
+        self._runner = runner
+        self._clock = clock
+        self._python = python
+        self._directory = str(chosen.get("unit_directory") or "/etc/systemd/system")
+        self._hardening: Any = chosen.get("hardening", "auto")
+        self._systemctl = Systemctl(runner)
+
+    # Units
+
+    def render(self, units: Sequence[Unit]) -> dict[str, str]:
+        """A template and maybe a socket for each agent, the boot check and the target."""
+        files = units_text.render_common(self._root, self._python, units)
+        for unit in units:
+            files.update(units_text.render_agent(self._root, unit, hardening=self._hardened()))
+        return {os.path.join(self._directory, name): text for name, text in files.items()}
+
+    def install(self, units: Sequence[Unit]) -> list[str]:
+        """Write what changed, stop and forget agents that are no longer named, reload systemd once.
+
+        A running agent gets its changed unit when it is next started, restarted or taken over.
+        """
+        rendered = self.render(units)
+        self._refuse_foreign(rendered)
+        for unit in units:
+            self._prepare(unit)
+        installed = self._installed()
+        wanted = {unit.agent for unit in units}
+        gone = {path: agent for path, agent in installed.items() if path not in rendered}
+        ended = sorted({agent for agent in gone.values() if agent not in wanted})
+        if ended:
+            failed = [outcome.message for outcome in self.stop(ended, timeout=120.0).values() if not outcome.ok]
+            if failed:
+                raise ContinuityError(f"agents that are no longer declared could not be stopped: {'; '.join(failed)}")
+        written = write_changed(rendered)
+        for path in gone:
+            os.unlink(path)
+        if written or gone:
+            self._systemctl.run("daemon-reload")
+            self._systemctl.run("enable", "--quiet", "--no-reload", TARGET, BOOT_CHECK)
+        owners = [units_text.owner(rendered[path]) for path in written]
+        return sorted({*(owned[1] for owned in owners if owned and owned[1]), *gone.values()})
+
+    # Agents
+
+    def status(self, agents: Sequence[str]) -> dict[str, ProcessStatus]:
+        seen = self._systemctl.show(unit for agent in agents for unit in _units(agent))
+        return {agent: self._status(agent, seen) for agent in agents}
+
+    def start(self, agents: Sequence[str], *, timeout: float, parallel: int = 8) -> dict[str, Outcome]:
+        return self._hold(agents, self._started, timeout, parallel)
+
+    def stop(self, agents: Sequence[str], *, timeout: float, parallel: int = 8) -> dict[str, Outcome]:
+        return self._hold(agents, self._stopped, timeout, parallel)
+
+    def restart(self, agents: Sequence[str], *, timeout: float, parallel: int = 8) -> dict[str, Outcome]:
+        return self._hold(agents, lambda agent: self._replaced(agent, None), timeout, parallel)
+
+    def take_over(
+        self, agents: Sequence[str], switch: Switch, *, timeout: float, parallel: int = 8
+    ) -> dict[str, Outcome]:
+        """Switch the slot that does not serve, start it, wait until it is ready, end the other one, switch
+        that too. An instance that does not become ready is ended again, and the old one goes on serving."""
+        return self._hold(agents, lambda agent: self._replaced(agent, switch), timeout, parallel)
+
+    # Companions
+
+    def start_companion(self, name: str, argv: Sequence[str]) -> None:
+        self.stop_companion(name)
+        log_file = os.path.join(self._root, "logs", f"continuity-{name}.log")
+        os.makedirs(os.path.dirname(log_file), exist_ok=True)
+        properties = ["Type=exec", "Restart=on-failure", "RestartSec=1", "StartLimitIntervalSec=0"]
+        properties += [f"StandardOutput=append:{log_file}", "StandardError=inherit"]
+        ended = self._runner.run(
+            [
+                "systemd-run",
+                "--quiet",
+                "--collect",
+                f"--unit={companion_unit(name)}",
+                *(f"--property={text}" for text in properties),
+                "--",
+                *argv,
+            ]
+        )
+        if ended.status != 0:
+            raise ContinuityError(f"systemd did not start it: {ended.stderr.strip()}", where=companion_unit(name))
+
+    def stop_companion(self, name: str) -> None:
+        unit = companion_unit(name)
+        if self._systemctl.show([unit])[unit]["LoadState"] == "not-found":
+            return
+        self._systemctl.run("stop", unit, accepted=(0, 5))
+        if self._systemctl.show([unit])[unit]["LoadState"] != "not-found":
+            self._systemctl.run("reset-failed", unit, accepted=(0, 1))
+
+    # How it is done
+
+    def _hold(self, agents: Sequence[str], begin: Any, timeout: float, parallel: int) -> dict[str, Outcome]:
+        return hold(
+            agents, begin, self._systemctl.exchange, self._clock, parallel=parallel, timeout=timeout, pause=PAUSE
+        )
+
+    def _started(self, agent: str) -> Generator[Question, Seen, Outcome]:
+        seen = yield Question("show", _units(agent))
+        if _serving(agent, seen):
+            return Outcome(agent, True)
+        return (yield from self._from_nothing(agent, seen, None))
+
+    def _stopped(self, agent: str) -> Generator[Question, Seen, Outcome]:
+        seen = yield Question("show", _units(agent))
+        yield from _down(tuple(unit for unit in _units(agent) if seen[unit]["LoadState"] != "not-found"))
+        return Outcome(agent, True)
+
+    def _replaced(self, agent: str, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
+        seen = yield Question("show", _units(agent))
+        serving = _serving(agent, seen)
+        if len(serving) > 1:
+            yield from _down(tuple(service_unit(agent, slot) for slot in serving[1:]))
+        if serving and self._socket_open(agent, seen):
+            return (yield from self._hand_over(agent, serving[0], switch))
+        stopping_since = self._clock.monotonic()
+        outcome: Outcome = yield from self._from_nothing(agent, seen, switch)
+        if not serving:
+            return outcome
+        away = round(self._clock.monotonic() - stopping_since, 3)
+        if outcome.ok and seen[socket_unit(agent)]["LoadState"] == "not-found":
+            away = max(0.0, round(away - SETTLES_WITHIN, 3))
+        return Outcome(agent, outcome.ok, outcome.message, away_seconds=away)
+
+    def _hand_over(self, agent: str, old: str, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
+        new = SLOTS[1 - SLOTS.index(old)]
+        unit = service_unit(agent, new)
+        yield from _down((unit,))
+        if switch is not None:
+            switch(agent, new)
+        trouble = yield from self._up(agent, unit)
+        if trouble:
+            yield from _down((unit,))
+            return Outcome(agent, False, f"{trouble}; {old} goes on serving")
+        yield from _down((service_unit(agent, old),))
+        if switch is not None:
+            switch(agent, old)
+        return Outcome(agent, True)
+
+    def _from_nothing(self, agent: str, seen: Seen, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
+        """Stop whatever is left of the agent, switch its slots, open its socket, start blue."""
+        with_socket = seen[socket_unit(agent)]["LoadState"] != "not-found"
+        known = tuple(unit for unit in _units(agent) if seen[unit]["LoadState"] != "not-found")
+        if not known:
+            return Outcome(agent, False, "systemd knows no such agent; install its unit first")
+        if any(seen[unit]["ActiveState"] != "inactive" for unit in known):
+            yield from _down(known)
+        failed = ""
+        try:
+            for slot in SLOTS if with_socket else SLOTS[:1]:
+                if switch is not None:
+                    switch(agent, slot)
+        except (ContinuityError, OSError) as error:
+            failed = f"not switched: {error}"
+        if with_socket:
+            opened = yield Question("start", (socket_unit(agent),))
+            while _has_job(opened[socket_unit(agent)]):
+                opened = yield Question("show", (socket_unit(agent),))
+            if opened[socket_unit(agent)]["ActiveState"] != "active":
+                return Outcome(agent, False, f"its socket cannot be opened: {_why(opened[socket_unit(agent)])}")
+        trouble = yield from self._up(agent, service_unit(agent, "blue"), settle=not with_socket)
+        return Outcome(agent, not failed and trouble in ("", QUEUED), failed or trouble)
+
+    def _up(self, agent: str, unit: str, *, settle: bool = False) -> Talk:
+        """Start a service and wait for the result; returns why it does not run."""
+        seen = yield Question("start", (unit,), (BOOT_CHECK,))
+        while _has_job(seen[unit]):
+            if seen[BOOT_CHECK]["ActiveState"] == "activating":
+                return QUEUED
+            seen = yield Question("show", (unit, BOOT_CHECK))
+        until = self._clock.monotonic() + (SETTLES_WITHIN if settle else 0.0)
+        while seen[unit]["ActiveState"] in SERVING and self._clock.monotonic() < until:
+            seen = yield Question("show", (unit,))
+        return "" if seen[unit]["ActiveState"] in SERVING else f"{unit} did not start: {_why(seen[unit])}"
+
+    def _socket_open(self, agent: str, seen: Seen) -> bool:
+        """Whether systemd holds the socket as the unit file has it; a changed file needs a new socket."""
+        state = seen[socket_unit(agent)]
+        if state["ActiveState"] != "active":
+            return False
+        try:
+            changed = os.stat(state["FragmentPath"]).st_mtime
+        except FileNotFoundError:
+            return False
+        return changed <= self._entered(state) + 0.5
+
+    def _entered(self, state: Properties) -> float:
+        return self._clock.now() - (time.monotonic() - int(state["ActiveEnterTimestampMonotonic"]) / 1e6)
+
+    def _status(self, agent: str, seen: Seen) -> ProcessStatus:
+        blue, green = (seen[service_unit(agent, slot)] for slot in SLOTS)
+        if blue["LoadState"] == "not-found":
+            return ProcessStatus(agent, "absent")
+        order = [*SERVING, "deactivating", "activating", "failed", "inactive"]
+        slot, state = min(zip(SLOTS, (blue, green)), key=lambda pair: order.index(pair[1]["ActiveState"]))
+        word = STATES[state["ActiveState"]]
+        if state.get("SubState") == "auto-restart":
+            word = "failed"
+        socket = seen[socket_unit(agent)]
+        message = _why(state) if word == "failed" else ""
+        if word == "running" and socket["LoadState"] != "not-found" and socket["ActiveState"] != "active":
+            message = f"systemd does not hold its socket: {_why(socket)}"
+        return ProcessStatus(
+            agent,
+            word,
+            pid=int(state.get("MainPID") or 0) or None,
+            since=round(self._entered(state), 3) if word == "running" else None,
+            restarts=int(state.get("NRestarts") or 0),
+            slot=slot,
+            message=message,
+        )
+
+    def _hardened(self) -> bool:
+        if self._hardening == "auto":
+            ended = self._runner.run(["systemd-detect-virt", "--container", "--quiet"])
+            self._hardening = ended.status != 0
+        return bool(self._hardening)
+
+    def _installed(self) -> dict[str, str]:
+        """Our unit files of this root's agents, path to agent."""
+        found = {}
+        for name in os.listdir(self._directory):
+            if name.startswith("agent-") and name.endswith((".socket", "@.service")):
+                path = os.path.join(self._directory, name)
+                owned = units_text.owner(read(path))
+                if owned is not None and owned[0] == self._root and owned[1] is not None:
+                    found[path] = owned[1]
+        return found
+
+    def _refuse_foreign(self, rendered: Mapping[str, str]) -> None:
+        for path in rendered:
+            text = read(path)
+            owned = units_text.owner(text)
+            if text is not None and (owned is None or owned[0] != self._root):
+                whose = "not ours" if owned is None else f"of another root, {owned[0]}"
+                raise ContinuityError(
+                    f"this unit file is {whose}", where=path, fix="Move it away, or keep one root on a host"
+                )
+
+    def _prepare(self, unit: Unit) -> None:
+        """The working directory and the log file, owned by the agent's user: systemd would create the log
+        file as root, and the agent writes to it too."""
+        made = [path for path in (unit.directory, os.path.dirname(unit.log_file)) if not os.path.isdir(path)]
+        for path in made:
+            os.makedirs(path)
+        if unit.user is None:
+            return
+        try:
+            if not os.path.exists(unit.log_file):
+                os.close(os.open(unit.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o640))
+                shutil.chown(unit.log_file, unit.user)
+            if unit.directory in made:
+                shutil.chown(unit.directory, unit.user)
+        except LookupError as error:
+            raise ContinuityError(
+                f"there is no user {unit.user}", where=unit.agent, fix="Create the user, or change the agent's rule"
+            ) from error
+
+
+QUEUED = "starts as soon as the boot check has ended"
+
+
+def _units(agent: str) -> tuple[str, ...]:
+    return (socket_unit(agent), *(service_unit(agent, slot) for slot in SLOTS))
+
+
+def _serving(agent: str, seen: Seen) -> list[str]:
+    return [slot for slot in SLOTS if seen[service_unit(agent, slot)]["ActiveState"] in SERVING]
+
+
+def _has_job(state: Properties) -> bool:
+    return state.get("Job", "0") not in ("", "0")
+
+
+def _down(units: tuple[str, ...]) -> Talk:
+    """Stop units and wait until they are down; what failed is forgotten."""
+    seen = yield Question("stop", units)
+    while any(_has_job(seen[unit]) or seen[unit]["ActiveState"] not in DOWN for unit in units):
+        refused = [seen[unit]["Refused"] for unit in units if seen[unit]["Refused"]]
+        if refused:
+            raise ContinuityError(f"systemd did not stop it: {refused[0]}", where=" ".join(units))
+        seen = yield Question("show", units)
+    failed = tuple(unit for unit in units if seen[unit]["ActiveState"] == "failed")
+    if failed:
+        yield Question("reset-failed", failed)
+
+
+def _why(state: Properties) -> str:
+    if state.get("Refused"):
+        return state["Refused"]
+    if state["LoadState"] != "loaded":
+        return f"its unit is {state['LoadState']}"
+    if state.get("ConditionResult") == "no" and state["ActiveState"] == "inactive":
+        return "its start script does not exist"
+    status = state.get("ExecMainStatus", "0")
+    return f"{state.get('Result') or state['ActiveState']}" + (f", exit status {status}" if status != "0" else "")
