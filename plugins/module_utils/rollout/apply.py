@@ -89,6 +89,14 @@ def apply_wave(host: Host, plan: Plan, number: int, request: Request) -> WaveRes
         return _activate(host, plan, wave, request, target, before)
 
 
+def foresee_wave(host: Host, plan: Plan, number: int, request: Request) -> WaveResult:
+    """What ``apply_wave`` would do, without doing it."""
+    wave = wave_of(plan, number)
+    work = _work(host, plan, wave, host.releases.load(plan.releases[host.name]))
+    kept = tuple(name for name in wave.agents.get(host.name, ()) if name not in work)
+    return WaveResult(bool(work), Batch(), tuple(work), kept)
+
+
 def confirm(host: Host, plan: Plan, request: Request, *, keep: int) -> ConfirmResult:
     """End the rollout well: every link leads to the release, the ledger says so, the dead man goes.
 
@@ -99,8 +107,7 @@ def confirm(host: Host, plan: Plan, request: Request, *, keep: int) -> ConfirmRe
         host.lease.renew(request.owner, request.run, request.lease_seconds)
         check_aborted(host, request)
         target = host.releases.load(release_id)
-        state = host.ledger.state()
-        if state.current == release_id and state.unfinished is None and _all_pointed(host, target):
+        if not foresee_confirm(host, plan).changed:
             return ConfirmResult(False)
         unfinished = _admit(host, plan, request)
         here = {wave.number for wave in plan.waves if host.name in wave.agents}
@@ -120,6 +127,14 @@ def confirm(host: Host, plan: Plan, request: Request, *, keep: int) -> ConfirmRe
         host.supervisor.stop_companion(DEADMAN)
         pruned = host.releases.prune(keep, _protected(host.ledger.state()))
         return ConfirmResult(True, tuple(moved), tuple(pruned), seconds)
+
+
+def foresee_confirm(host: Host, plan: Plan) -> ConfirmResult:
+    """Whether ``confirm`` would change anything."""
+    release_id = plan.releases[host.name]
+    state = host.ledger.state()
+    done = state.current == release_id and state.unfinished is None
+    return ConfirmResult(not (done and _all_pointed(host, host.releases.load(release_id))))
 
 
 def arm(host: Host, plan: Plan, request: Request, *, extra_seconds: Optional[float] = None) -> None:

@@ -126,6 +126,7 @@ def roll_back(host: Host, wish: Wish, *, only_if_due: bool = False) -> RollbackR
     """
     with changing(host.root, host.clock):
         begun = host.clock.monotonic()
+        _check_lease(host, wish)
         state = host.ledger.state()
         if only_if_due and (state.unfinished is None or not is_due(host, state)):
             return RollbackResult(False, message="nothing is due")
@@ -157,6 +158,32 @@ def roll_back(host: Host, wish: Wish, *, only_if_due: bool = False) -> RollbackR
             seconds=seconds,
             message=first_problem(problems) or "",
         )
+
+
+def _check_lease(host: Host, wish: Wish) -> None:
+    """A run that another one has taken over must not take the other's work back."""
+    live = host.lease.live() if wish.run is not None else None
+    if live is not None and live.run != wish.run:
+        raise RollbackError(
+            f"run {wish.run} was taken over by run {live.run} of {live.owner}",
+            where=host.name,
+            fix="Leave this host to that run, or use the rollback playbook",
+        )
+
+
+def foresee(host: Host, wish: Wish) -> RollbackResult:
+    """What ``roll_back`` would do, without doing it."""
+    state = host.ledger.state()
+    way = find_way(state, wish)
+    if way is None:
+        return RollbackResult(False, to=state.current, message="nothing to take back")
+    target = host.releases.load(way.to) if way.to is not None else None
+    differing = _differing(host, target) if target else []
+    if state.unfinished is None and way.from_release == way.to and not differing:
+        return RollbackResult(False, to=way.to, message="this release runs already")
+    away = sorted(set(host.releases.pointers()) - set(target.agents if target else ()))
+    outcomes = tuple(Outcome(name, True) for name in (*away, *(agent.name for agent in differing)))
+    return RollbackResult(True, from_release=way.from_release, to=way.to, batch=Batch(outcomes))
 
 
 def is_due(host: Host, state: LedgerState) -> bool:
