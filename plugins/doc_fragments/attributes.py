@@ -25,5 +25,6 @@ attributes:
   action_group:
     description: Use C(group/fleetops.continuity.continuity) in C(module_defaults) to set defaults for all modules.
     support: full
-    membership: fleetops.continuity.continuity
+    membership:
+      - fleetops.continuity.continuity
 """
