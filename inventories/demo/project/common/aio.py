@@ -79,6 +79,7 @@ class Service:
                 await asyncio.wait_for(self.stopping.wait(), 3.0)
             except asyncio.TimeoutError:
                 self.vitals.save()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # being asked again changes nothing
         for server in servers:
             server.close()
         await asyncio.sleep(handover.ROUND_SECONDS)
