@@ -141,13 +141,12 @@ class Index:
 
     def merge(self, owner: str) -> None:
         """Replace the small index files by one, when there are many."""
-        small = sorted(self.files, key=lambda file: file.count)[:-1]
         if len(self.files) < MANY_FILES or self.damaged or self.missing:
             return
-        largest = max(self.files, key=lambda file: file.count)
+        *small, largest = sorted(self.files, key=lambda file: file.count)
         if sum(file.count for file in small) * 4 > largest.count:
             small.append(largest)
-        merged = self._publish([record for file in small for record in file], owner)
+        merged = self._publish(list({record for file in small for record in file}), owner)
         for file in small:
             if file.file != merged:
                 with contextlib.suppress(FileNotFoundError):

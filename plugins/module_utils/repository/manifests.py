@@ -197,16 +197,16 @@ def _parse(content: bytes, digest: str, where: Path) -> Manifest:
             time=_text(document["time"]),
             parent=_link(document["parent"]),
             restore_point=None if document["restore_point"] is None else _text(document["restore_point"]),
-            tags=tuple(map(_text, document["tags"])),
-            sources=tuple(map(_text, document["sources"])),
-            exclude=tuple(map(_text, document["exclude"])),
+            tags=tuple(map(_text, _list(document["tags"]))),
+            sources=tuple(map(_text, _list(document["sources"]))),
+            exclude=tuple(map(_text, _list(document["exclude"]))),
             segments=tuple(
                 Segment(bytes.fromhex(_link(entry["block"]) or ""), _count(entry["count"]), _text(entry["first"]))
-                for entry in document["entries"]
+                for entry in _list(document["entries"])
             ),
             totals={name: _count(document["totals"][name]) for name in _COUNTED},
             problems=tuple(
-                {_text(key): _text(value) for key, value in entry.items()} for entry in document["problems"]
+                {_text(key): _text(value) for key, value in entry.items()} for entry in _list(document["problems"])
             ),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -217,6 +217,12 @@ def _parse(content: bytes, digest: str, where: Path) -> Manifest:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not text")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is not a list")
     return value
 
 

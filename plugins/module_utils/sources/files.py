@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from typing import Iterator
 
 from ..source import Piece, plain
@@ -14,13 +15,16 @@ PIECE = 1024 * 1024
 BLOCK = 128 * 1024
 LARGEST_BLOCK = 8 * 1024 * 1024
 MOST_BLOCKS = 65536
+GRAIN = 50_000_000
+"""Nanoseconds within which two changes may leave the same time stamp."""
 
 
 class FileReading:
     """A regular file as it stands. Holes stay holes.
 
-    A file that only grew (a log) is settled when its beginning is still what was read; this is
-    looked at from the second attempt on, because it costs a second read.
+    Time stamps tell whether it changed while it was read, unless it had changed just before: then,
+    and from the second attempt on, it is read twice and compared. So a file that only grows (a log) is
+    settled when its beginning is still what was read.
     """
 
     kind = ""
@@ -33,7 +37,8 @@ class FileReading:
         while self.size > self.block_size * MOST_BLOCKS and self.block_size < LARGEST_BLOCK:
             self.block_size *= 2
         self._fault = fault
-        self._digest = hashlib.sha256() if attempt else None
+        young = time.time_ns() - self.stat.st_ctime_ns < GRAIN
+        self._digest = hashlib.sha256() if attempt or young else None
 
     def pieces(self) -> Iterator[Piece]:
         for piece in self._pieces():
@@ -68,10 +73,8 @@ class FileReading:
 
     def settled(self) -> bool:
         now = os.fstat(self._file)
-        if _state(now) == _state(self.stat):
-            return True
-        if self._digest is None or now.st_size <= self.size:
-            return False
+        if self._digest is None:
+            return _state(now) == _state(self.stat)
         again = hashlib.sha256()
         for piece in self._stretch(0, self.size):
             again.update(piece)
