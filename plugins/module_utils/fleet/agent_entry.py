@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 from . import declared_ports, expressions
 from .model import Agent, AgentId, Dependency, Location, PortClaim
 from .reading import Reading
-from .schema import AGENT, LISTED_AGENT, OLD_KEYS, check
+from .schema import AGENT, LINE, LISTED_AGENT, OLD_KEYS, check
 from .yaml_document import Entry, Node
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 """What an agent may be called: its name becomes a folder, a file and a unit."""
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 TELLING_KEYS = frozenset(AGENT["properties"]) - {"description", "config", "environment", "name", "status"} | set(
     OLD_KEYS
@@ -57,7 +59,7 @@ def read_agent(entry: Node, name: str, location: Location, reading: Reading, *, 
         required=_required(renamed, name, reading),
         enabled=all(_flag(renamed, key, reading) is not False for key in ("enabled", "autoload")),
         dependencies=_dependencies(renamed, name, reading),
-        environment=_environment(renamed),
+        environment=environment_of([renamed.get("environment"), renamed.get("env_vars")], reading, agent=name),
         config=settings.plain() if settings else {},
         bind_host=bind_host.text if bind_host is not None and isinstance(bind_host.value, str) else None,
         raw=entry.plain(),
@@ -105,7 +107,7 @@ def _check_shape(entry: Node, name: str, location: Location, reading: Reading, *
 
 def _script(entry: Node, name: str, reading: Reading) -> tuple[str, Location]:
     node = entry.get("script_path")
-    if node is None or not isinstance(node.value, str):
+    if node is None or not isinstance(node.value, str) or not re.search(LINE["pattern"], node.value):
         return "", entry.location_of("script_path")
     expansion = expressions.expand(node.value.strip(), reading.values)
     if expansion.missing:
@@ -225,18 +227,29 @@ def _report_type(node: Node, name: str, message: str, expected: str, reading: Re
     )
 
 
-def _environment(entry: Node) -> dict[str, str]:
+def environment_of(nodes: Sequence[Optional[Node]], reading: Reading, *, agent: Optional[str] = None) -> dict[str, str]:
+    """The variables of several nodes, the last one with the last word. Values are text as written:
+    expressions are the starting shell's to resolve. A name that no shell accepts is reported and left out."""
     environment: dict[str, str] = {}
-    for key in ("environment", "env_vars"):
-        node = entry.get(key)
-        if node is not None:
-            environment.update(variables(node))
+    for node in nodes:
+        for key, text in variables(node).items() if node is not None else ():
+            if VARIABLE.match(key):
+                environment[key] = text
+            elif node is not None:
+                reading.report(
+                    "G-schema",
+                    f"{agent or 'environment'}: {key!r} cannot be the name of an environment variable",
+                    node.location_of(key),
+                    agent=agent,
+                    expected="letters, digits and '_', no digit first",
+                    found=key[:80],
+                    key=f"environment.{key}",
+                )
     return environment
 
 
 def variables(node: Node) -> dict[str, str]:
-    """Environment variables as text, as they were written: a mapping, ``NAME=value`` items, or items
-    with ``name`` and ``value``. Expressions stay: they are the starting shell's to resolve."""
+    """Environment variables of a mapping, of ``NAME=value`` items, or of items with ``name`` and ``value``."""
     found = {key: _as_text(entry.node) for key, entry in node.entries.items() if entry.node.kind == "scalar"}
     for item in node.items:
         name, value = item.get("name"), item.get("value")

@@ -3,20 +3,27 @@
 """The shape of a startup config as a JSON Schema (draft 2020-12), and a check that knows lines.
 
 ``STARTUP_CONFIG`` is the whole schema for an editor or another validator. :func:`check` applies the
-part of JSON Schema that it uses (``$ref`` into ``$defs``, ``type``, ``enum``, ``required``,
-``properties``, ``additionalProperties``, ``items``, ``minimum``, ``maximum``, ``minLength``,
-``anyOf``) to nodes, so that the same table serves both. ``x-severity`` says how bad a violation is
-(default ``critical``), ``x-missing`` how bad it is that a required key is absent.
+part of JSON Schema that it uses (``$ref`` into ``$defs``, ``type``, ``required``,
+``properties``, ``additionalProperties``, ``items``, ``minimum``, ``maximum``, ``pattern``, ``anyOf``)
+to nodes, so that the same table serves both. ``x-severity`` says how bad a violation is (default
+``critical``), ``x-missing`` how bad it is that a required key is absent, ``x-expected`` what a person
+is told to write.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Iterator, Mapping, NamedTuple, Optional
 
 from .model import Location
 from .yaml_document import Node
 
-_EXPRESSION: dict[str, Any] = {"type": "string", "pattern": r"\$\{"}
+_EXPRESSION: dict[str, Any] = {"type": "string", "pattern": r"\$\{", "x-expected": "an expression with ${…}"}
+LINE: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+$",
+    "x-expected": "a string on one line, without control or direction characters, not empty",
+}
 _PORT: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 1024, "maximum": 65535}, _EXPRESSION]}
 _FLAG: dict[str, Any] = {"anyOf": [{"type": "boolean"}, _EXPRESSION]}
 _VARIABLES: dict[str, Any] = {
@@ -30,15 +37,15 @@ AGENT: dict[str, Any] = {
     "type": "object",
     "required": ["script_path", "port", "health_check_port"],
     "properties": {
-        "script_path": {"type": "string", "minLength": 1},
+        "script_path": LINE,
         "port": _PORT,
         # the base class of the agents takes port + 1 where it is absent
         "health_check_port": {**_PORT, "x-missing": "warning"},
-        "name": {"type": "string", "minLength": 1},
+        "name": LINE,
         "required": _FLAG,
         "dependencies": {"type": ["array", "null"], "items": {"type": "string"}},
         "config": {"type": ["object", "null"], "x-severity": "warning"},
-        "host": {"type": "string", "x-severity": "warning"},
+        "host": LINE,
         "env_vars": {**_VARIABLES, "type": ["object", "array", "null"]},
         "environment": {**_VARIABLES, "type": ["object", "array", "null"]},
         "params": {"type": ["object", "null"], "x-severity": "warning"},
@@ -220,17 +227,14 @@ def _mismatch(node: Node, schema: Mapping[str, Any]) -> Optional[str]:
     kinds = [kinds] if isinstance(kinds, str) else list(kinds)
     actual = _kind(node)
     if kinds and actual not in kinds and not (actual == "integer" and "number" in kinds):
-        words = " or ".join(_TYPES[kind] for kind in kinds)
-        return "an expression with ${…}" if "pattern" in schema else words + _range(schema)
+        words = " or ".join(_TYPES[kind] for kind in kinds) + _range(schema)
+        return str(schema.get("x-expected", words))
     value = node.value
     measured = isinstance(value, (int, float)) and not isinstance(value, bool)
     if measured and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
         return f"{_TYPES[kinds[0]]}{_range(schema)}"
-    if isinstance(value, str):
-        if len(value) < schema.get("minLength", 0):
-            return "a string that is not empty"
-        if "pattern" in schema and "${" not in value:
-            return "an expression with ${…}"
+    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+        return str(schema.get("x-expected", f"text that matches {schema.get('pattern')}"))
     return None
 
 

@@ -14,7 +14,7 @@ from typing import Any, Mapping, Sequence
 
 from ..errors import ContinuityError
 from . import declared_ports, lost_agents
-from .agent_entry import read_agent, variables
+from .agent_entry import environment_of, read_agent
 from .config_files import read_documents
 from .layouts import Candidate, candidates, holds_agents
 from .machine_profiles import Profile, overridden, profile_of
@@ -50,11 +50,12 @@ def load_host(host: str, path: str, *, values: Mapping[str, str] = NO_VALUES) ->
         _check_settings(root, reading)
         ports.extend(declared_ports.host_level(root, values))
         settings.update({key: entry.node.plain() for key, entry in root.entries.items() if not holds_agents(root, key)})
+    environment = _environment(documents, reading)
     return HostConfig(
         host=host,
         file=path,
         agents=agents,
-        environment=_environment(documents),
+        environment=environment,
         resource_limits=_setting(settings, "resource_limits"),
         health_checks=_setting(settings, "health_checks"),
         settings=settings,
@@ -132,15 +133,13 @@ def _check_settings(root: Node, reading: Reading) -> None:
         )
 
 
-def _environment(documents: Sequence[Node]) -> dict[str, str]:
+def _environment(documents: Sequence[Node], reading: Reading) -> dict[str, str]:
     """Of ``global_settings`` and of the top level; the latter has the last word, as it came later."""
-    environment: dict[str, str] = {}
+    nodes = []
     for root in documents:
-        for holder in (root.get("global_settings"), root):
-            node = holder.get("environment") if holder is not None else None
-            if node is not None:
-                environment.update(variables(node))
-    return environment
+        general = root.get("global_settings")
+        nodes += [general.get("environment") if general is not None else None, root.get("environment")]
+    return environment_of(nodes, reading)
 
 
 def _setting(settings: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -23,17 +23,20 @@ try:
 except ImportError:  # parse() says what is missing; whoever only imports this needs no PyYAML
     yaml = None  # type: ignore[assignment]
 
-MAX_BYTES = 8 * 1024 * 1024
-"""Largest file that is read: room for some 30,000 agents, and a bounded time in the pure parser."""
+MAX_BYTES = 4 * 1024 * 1024
+"""Largest file that is read: room for 15,000 agents, and a bounded time in the pure parser."""
 
 MAX_DEPTH = 64
 """Deepest nesting, counted through aliases; a startup config needs about ten."""
 
-MAX_NODES = 1_000_000
+MAX_NODES = 400_000
 """Most nodes of a document, counted as if every alias were written out."""
 
 MAX_FAULTS = 100
 """After so many faults the rest of a file is not worth a line each."""
+
+_UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
+"""What an escape can write and no path, environment or UTF-8 text can hold."""
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -254,8 +257,11 @@ class _Composer:
     def _scalar(self, event: Any, line: int) -> Node:
         quoted = bool(event.style)  # the C parser says "" for plain, the other None
         value, fault = scalar_value(event.value, event.tag, plain=not quoted and bool(event.implicit[0]))
+        unfit = _UNENCODABLE.search(event.value)
         if fault:
             self._fault(fault, line, found=event.value[:60])
+        elif unfit:
+            self._fault(f"the text holds U+{ord(unfit.group()):04X}", line, "text without NUL and lone surrogates")
         return Node("scalar", self.file, line, event.end_mark.line + 1, value=value, text=event.value, quoted=quoted)
 
     def _alias(self, anchor: str, line: int) -> Node:
