@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import threading
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 
@@ -179,25 +181,25 @@ def test_a_corrupt_document_without_a_good_one_is_kept_as_it_is(world: Any) -> N
     assert world.restored("lines.json").read_bytes() == b'{"a": 1}\n{"a": 2}\n'
 
 
-def test_a_file_that_never_settles_is_reported(world: Any) -> None:
-    file = world.tree / "counter"
-    file.write_bytes(b"0" * 200_000)
-    stop = threading.Event()
-
-    def keep_writing() -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            with open(file, "r+b") as stream:
-                stream.write(str(number).encode().zfill(20))
-
-    writer = threading.Thread(target=keep_writing)
-    writer.start()
+@contextmanager
+def written_by_another_process(file: Path, loop: str) -> Iterator[None]:
+    """Somebody who keeps writing the file; ``loop`` is what is done with its descriptor ``f`` each time."""
+    program = f"import os\nf = os.open({str(file)!r}, os.O_RDWR)\nnumber = 0\nwhile True:\n number += 1\n {loop}\n"
+    writer = subprocess.Popen([sys.executable, "-c", program])
     try:
-        taken = world.take()
+        before = file.read_bytes()
+        while file.read_bytes() == before:
+            time.sleep(0.01)
+        yield
     finally:
-        stop.set()
-        writer.join()
+        writer.kill()
+        writer.wait()
+
+
+def test_a_file_that_never_settles_is_reported(world: Any) -> None:
+    world.write({"counter": b"0" * 900_000})
+    with written_by_another_process(world.tree / "counter", "os.pwrite(f, str(number).encode().zfill(20), 0)"):
+        taken = world.take()
     assert [problem.kind for problem in taken.problems] == ["unsettled"]
     assert world.faults() == []
     settled = world.take()
@@ -205,25 +207,12 @@ def test_a_file_that_never_settles_is_reported(world: Any) -> None:
 
 
 def test_a_log_that_only_grows_is_taken_as_far_as_it_went(world: Any) -> None:
-    file = world.tree / "agent.log"
-    file.write_bytes(b"line\n" * 1000)
-    stop = threading.Event()
-
-    def keep_writing() -> None:
-        with open(file, "ab", buffering=0) as stream:
-            while not stop.is_set():
-                stream.write(b"line\n")
-
-    writer = threading.Thread(target=keep_writing)
-    writer.start()
-    try:
+    world.write({"agent.log": b"line\n" * 1000})
+    with written_by_another_process(world.tree / "agent.log", 'os.lseek(f, 0, 2); os.write(f, b"line\\n")'):
         taken = world.take()
-    finally:
-        stop.set()
-        writer.join()
     assert taken.problems == []
     world.restore()
-    assert world.restored("agent.log").read_bytes().startswith(b"line\n" * 1000)
+    assert world.restored("agent.log").read_bytes().startswith(b"line\n" * 1001)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
