@@ -11,9 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-
 from playbook import Playbook
 from small_fleet import RULES, SmallFleet
 

@@ -110,8 +110,8 @@ def build(
 ) -> BuiltRelease:
     """The release of one host. ``edges`` and ``layer_of`` are those of the whole fleet.
 
-    Raises BuildError for a config that does not say which agents there are, and for agents of one
-    name; ScriptError, RuleError, VariableError, ReleaseError for an agent that cannot be run.
+    Raises BuildError for a config that does not say which agents there are; ScriptError, RuleError,
+    VariableError, ReleaseError for an agent that cannot be run.
     """
     _check(host.config)
     config_name = posixpath.basename(host.config.file)
@@ -175,14 +175,6 @@ def _check(config: HostConfig) -> None:
             raise BuildError(problem.message, where=str(problem.location), fix="Run the audit playbook, then mend the config")
     if not any(agent.enabled for agent in config.agents):
         raise BuildError("the startup config names no agent", where=config.file)
-    seen: dict[str, Agent] = {}
-    for agent in config.agents:
-        if agent.enabled and seen.setdefault(agent.name, agent) is not agent:
-            raise BuildError(
-                f"{agent.name} is declared twice, first at {seen[agent.name].location}",
-                where=str(agent.location),
-                fix="Remove one of the two",
-            )
 
 
 def _entry(sha256: str, size: int, mode: int) -> dict[str, Any]:
