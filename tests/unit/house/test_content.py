@@ -20,7 +20,7 @@ PLAYBOOKS = sorted((CHECKOUT / "playbooks").glob("*.yml"))
 THROUGH_ANSIBLE = ("module", "integration")
 STATED = ("check_mode", "diff_mode", "idempotent")
 FRAGMENT = "fleetops.continuity.attributes"
-IMPERSONAL = re.compile(r"/work/|/home/(?!\{|<)\w+/|/root/\.pyenv")
+IMPERSONAL = re.compile(r"/work/|/root/\.pyenv|/tmp/venv")
 
 
 def constant(path: Path, name: str) -> Any:
