@@ -237,7 +237,9 @@ def execute(call: Call) -> dict[str, Any]:
         today=datetime.fromtimestamp(call.clock.now(), timezone.utc).date(),
     )
     for entry in (*report.baseline.expired, *report.baseline.unused):
-        call.warn(f"{entry.where} accepts nothing: {'expired' if entry in report.baseline.expired else 'no such finding'}")
+        call.warn(
+            f"{entry.where} accepts nothing: {'expired' if entry in report.baseline.expired else 'no such finding'}"
+        )
     blocking = report.blocking(params["fail_on"])
     result = {**report.document(), "blocking": len(blocking), "report": report.text().splitlines(), "changed": False}
     if report.unreadable or blocking:

@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Iterator, Optional, Sequence
 
-from ..fleet.source_file import dotted, imports_of, module_level
+from ..fleet.source_file import dotted, every_statement, imports_of
 from ..fleet.source_tree import SearchPath, SourceTree
 
 DEEPEST = 30
@@ -129,7 +129,11 @@ class Inheritance:
     def _local_classes(self, script: str) -> Iterator[ast.ClassDef]:
         """The script's classes, those that stand in an ``if`` or a ``try`` included."""
         body = self._tree.file(script).tree
-        return (node for node in module_level(body.body if body else []) if isinstance(node, ast.ClassDef))
+        return (
+            node
+            for node in every_statement(body.body if body else [], inner_scopes=False)
+            if isinstance(node, ast.ClassDef)
+        )
 
     def _standing(self, found: _Class, script: str) -> Standing:
         name = f"{found.file}:{found.node.name}"
@@ -299,11 +303,11 @@ class Inheritance:
         return [_Outside(deeper)]
 
     def _bound(self, file: str) -> dict[str, list[ast.AST]]:
-        """Name to everything that binds it at module level, in the order of the file."""
+        """Name to everything that binds it at module level."""
         if file not in self._bindings:
             bindings: dict[str, list[ast.AST]] = {}
             source = self._tree.file(file)
-            for node in module_level(source.tree.body if source.tree else []):
+            for node in every_statement(source.tree.body if source.tree else [], inner_scopes=False):
                 for name in _names_bound_by(node):
                     bindings.setdefault(name, []).append(node)
             self._bindings[file] = bindings

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import Iterator, Optional, Sequence
 
-from ..fleet.source_file import Import, bound_names, dotted, imports_of, module_level
+from ..fleet.source_file import Import, bound_names, dotted, every_statement, imports_of
 from ..fleet.source_tree import STANDARD_MODULES, FoundModule, SearchPath, SourceTree
 
 DEEPEST = 40
@@ -194,7 +194,8 @@ def _uncaught(statements: Sequence[ast.AST]) -> Iterator[ast.Import | ast.Import
         elif isinstance(node, ast.If) and dotted(node.test).endswith("TYPE_CHECKING"):
             waiting.extend(node.orelse)
         elif not (isinstance(node, (ast.With, ast.AsyncWith)) and _suppresses(node)):
-            waiting.extend(ast.iter_child_nodes(node))
+            for part in ("body", "orelse", "cases"):
+                waiting.extend(getattr(node, part, ()))
 
 
 class _Run:
@@ -207,13 +208,9 @@ class _Run:
         source = startup.tree.file(path)
         self._bound = set(IMPLICIT)
         self._check_names = not source.open_names
-        self._lazy_annotations = not EAGER_ANNOTATIONS
+        self._bound |= source.declared_global
+        self._lazy_annotations = source.future_annotations or not EAGER_ANNOTATIONS
         self._anywhere = source.names
-        for node in ast.walk(source.tree or ast.Module(body=[], type_ignores=[])):
-            if isinstance(node, ast.Global):
-                self._bound.update(node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module == "__future__":
-                self._lazy_annotations = self._lazy_annotations or any(a.name == "annotations" for a in node.names)
 
     def statements(self, body: Sequence[ast.stmt]) -> list[Failure]:
         found: list[Failure] = []
@@ -332,8 +329,8 @@ class _Run:
         return found + self.statements(node.finalbody)
 
     def _bind(self, statements: Sequence[ast.AST]) -> None:
-        self._bound.update(bound_names(list(statements)))  # type: ignore[arg-type]
-        for node in module_level(list(statements)):  # type: ignore[arg-type]
+        self._bound.update(bound_names(statements))
+        for node in every_statement(statements, inner_scopes=False):
             if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
                 for star in imports_of(node):
                     names, more = self._startup.star(self._path, star)

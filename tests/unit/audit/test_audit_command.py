@@ -79,7 +79,9 @@ def test_clean_is_0(capsys, tmp_path):
 
 def test_accepted_findings_leave_it_clean(capsys, tmp_path):
     baseline = tmp_path / "baseline.yml"
-    baseline.write_text("".join(["accepted:\n", *(f"- {{risk: {risk}, reason: known, expires: 2999-01-01}}\n" for risk in "CB")]))
+    baseline.write_text(
+        "".join(["accepted:\n", *(f"- {{risk: {risk}, reason: known, expires: 2999-01-01}}\n" for risk in "CB")])
+    )
     status, out, _ = run(capsys, *BOTH, f"--baseline={baseline}", "--format=json")
     document = json.loads(out)
     assert status == 0 and document["findings"] == [] and len(document["baseline"]["accepted"]) == len(REAL_FLEET)

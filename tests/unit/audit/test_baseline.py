@@ -95,8 +95,14 @@ REFUSED = {
     "empty reason": ("accepted:\n  - {rule: C-range, reason: ' ', expires: 2027-01-01}\n", "needs 'reason'"),
     "no expiry": ("accepted:\n  - {rule: C-range, reason: known}\n", "needs 'expires'"),
     "no date": ("accepted:\n  - {rule: C-range, reason: known, expires: never}\n", "no date"),
-    "matches everything": ("accepted:\n  - {host: mainpc, reason: known, expires: 2027-01-01}\n", "its rule or its risk"),
-    "unknown key": ("accepted:\n  - {rule: C-range, hots: x, reason: known, expires: 2027-01-01}\n", "Unknown key 'hots'"),
+    "matches everything": (
+        "accepted:\n  - {host: mainpc, reason: known, expires: 2027-01-01}\n",
+        "its rule or its risk",
+    ),
+    "unknown key": (
+        "accepted:\n  - {rule: C-range, hots: x, reason: known, expires: 2027-01-01}\n",
+        "Unknown key 'hots'",
+    ),
     "unknown rule": ("accepted:\n  - {rule: C-rnage, reason: known, expires: 2027-01-01}\n", "no rule 'C-rnage'"),
     "unknown risk": ("accepted:\n  - {risk: Z, reason: known, expires: 2027-01-01}\n", "no risk 'Z'"),
     "no list": ("accepted: {rule: C-range}\n", "list under the key"),

@@ -31,13 +31,22 @@ NONE = []
 STANDINGS = {
     "direct": (IMPORT + "class Sample(BaseAgent): ...\n" + MAIN, NONE),
     "direct, alias": ("from common.core.base_agent import BaseAgent as BA\nclass Sample(BA): ...\n" + MAIN, NONE),
-    "direct, module": ("import common.core.base_agent\nclass Sample(common.core.base_agent.BaseAgent): ...\n" + MAIN, NONE),
+    "direct, module": (
+        "import common.core.base_agent\nclass Sample(common.core.base_agent.BaseAgent): ...\n" + MAIN,
+        NONE,
+    ),
     "direct, module alias": ("import common.core.base_agent as m\nclass Sample(m.BaseAgent): ...\n" + MAIN, NONE),
-    "direct, module by from": ("from common.core import base_agent\nclass Sample(base_agent.BaseAgent): ...\n" + MAIN, NONE),
+    "direct, module by from": (
+        "from common.core import base_agent\nclass Sample(base_agent.BaseAgent): ...\n" + MAIN,
+        NONE,
+    ),
     "direct, assigned alias": (IMPORT + "Base = BaseAgent\nclass Sample(Base): ...\n" + MAIN, NONE),
     "direct, star": ("from common.core.base_agent import *\nclass Sample(BaseAgent): ...\n" + MAIN, NONE),
     "direct, star twice": ("from main_pc_code.stars import *\nclass Sample(BaseAgent): ...\n" + MAIN, NONE),
-    "direct, exported by a package": ("from main_pc_code.again import BaseAgent\nclass Sample(BaseAgent): ...\n" + MAIN, NONE),
+    "direct, exported by a package": (
+        "from main_pc_code.again import BaseAgent\nclass Sample(BaseAgent): ...\n" + MAIN,
+        NONE,
+    ),
     "direct, second base": (IMPORT + "class Mixin: ...\nclass Sample(Mixin, BaseAgent): ...\n" + MAIN, NONE),
     "direct, in a try": (
         "try:\n    from common.core.base_agent import BaseAgent\nexcept ImportError:\n    raise\nclass Sample(BaseAgent): ...\n"
@@ -46,11 +55,15 @@ STANDINGS = {
     ),
     "direct, class under an if": (IMPORT + "if True:\n    class Sample(BaseAgent): ...\n" + MAIN, NONE),
     "direct, run by a function": (
-        IMPORT + "class Sample(BaseAgent): ...\ndef main():\n    Sample().run()\nif __name__ == '__main__':\n    main()\n",
+        IMPORT
+        + "class Sample(BaseAgent): ...\ndef main():\n    Sample().run()\nif __name__ == '__main__':\n    main()\n",
         NONE,
     ),
     "direct, never started": (IMPORT + "class Sample(BaseAgent): ...\n", NONE),
-    "direct, another name": (IMPORT + "class Totally(BaseAgent): ...\nif __name__ == '__main__':\n    Totally()\n", NONE),
+    "direct, another name": (
+        IMPORT + "class Totally(BaseAgent): ...\nif __name__ == '__main__':\n    Totally()\n",
+        NONE,
+    ),
     "direct, started on an event": (
         IMPORT
         + "from fastapi import FastAPI\napp = FastAPI()\nclass Settings: ...\nclass Totally(BaseAgent): ...\n"
@@ -62,13 +75,28 @@ STANDINGS = {
         NONE,
     ),
     "indirect, one file": (IMPORT + "class Mine(BaseAgent): ...\nclass Sample(Mine): ...\n" + MAIN, ["D-indirect"]),
-    "indirect, other file": ("from main_pc_code.agents.middle import Middle\nclass Sample(Middle): ...\n" + MAIN, ["D-indirect"]),
+    "indirect, other file": (
+        "from main_pc_code.agents.middle import Middle\nclass Sample(Middle): ...\n" + MAIN,
+        ["D-indirect"],
+    ),
     "indirect, beside the script": ("from middle import Middle\nclass Sample(Middle): ...\n" + MAIN, ["D-indirect"]),
     "indirect, two files": ("from further import Further\nclass Sample(Further): ...\n" + MAIN, ["D-indirect"]),
-    "indirect, wrapped under its name": ("from main_pc_code.wrapped import BaseAgent\nclass Sample(BaseAgent): ...\n" + MAIN, ["D-indirect"]),
-    "launcher of a class": ("from main_pc_code.agents.real import Real\nif __name__ == '__main__':\n    Real().run()\n", ["D-indirect"]),
-    "launcher of a function": ("from main_pc_code.agents.real import main\nif __name__ == '__main__':\n    main()\n", ["D-indirect"]),
-    "launcher of a module": ("from main_pc_code.agents import real\nif __name__ == '__main__':\n    real.main()\n", ["D-indirect"]),
+    "indirect, wrapped under its name": (
+        "from main_pc_code.wrapped import BaseAgent\nclass Sample(BaseAgent): ...\n" + MAIN,
+        ["D-indirect"],
+    ),
+    "launcher of a class": (
+        "from main_pc_code.agents.real import Real\nif __name__ == '__main__':\n    Real().run()\n",
+        ["D-indirect"],
+    ),
+    "launcher of a function": (
+        "from main_pc_code.agents.real import main\nif __name__ == '__main__':\n    main()\n",
+        ["D-indirect"],
+    ),
+    "launcher of a module": (
+        "from main_pc_code.agents import real\nif __name__ == '__main__':\n    real.main()\n",
+        ["D-indirect"],
+    ),
     "launcher, import in the block": (
         "if __name__ == '__main__':\n    from main_pc_code.agents.real import Real\n    Real().run()\n",
         ["D-indirect"],
@@ -77,7 +105,10 @@ STANDINGS = {
         "def go():\n    from main_pc_code.agents.real import Real as R\n    R().run()\ngo()\n",
         ["D-indirect"],
     ),
-    "launcher by runpy": ("import runpy\nrunpy.run_module('main_pc_code.agents.middle_run', run_name='__main__')\n", ["D-indirect"]),
+    "launcher by runpy": (
+        "import runpy\nrunpy.run_module('main_pc_code.agents.middle_run', run_name='__main__')\n",
+        ["D-indirect"],
+    ),
     "launcher of a free class": ("from main_pc_code.agents.free import main\nmain()\n", ["D-none"]),
     "launcher that imports a base agent and runs another": (
         "from main_pc_code.agents.real import Other\nif __name__ == '__main__':\n    Other()\n",
@@ -86,10 +117,15 @@ STANDINGS = {
     "none": ("class Sample: ...\n" + MAIN, ["D-none"]),
     "none, no class": ("import time\nwhile True:\n    time.sleep(1)\n", ["D-none"]),
     "none, empty": ("", ["D-none"]),
-    "none, only the name in text": ("# class Sample(BaseAgent)\n'''class Sample(BaseAgent): ...'''\nclass Sample: ...\n" + MAIN, ["D-none"]),
+    "none, only the name in text": (
+        "# class Sample(BaseAgent)\n'''class Sample(BaseAgent): ...'''\nclass Sample: ...\n" + MAIN,
+        ["D-none"],
+    ),
     "none, imported and unused": (IMPORT + "class Sample: ...\n" + MAIN, ["D-none"]),
     "none, other class stands on it": (
-        IMPORT + "class Helper(BaseAgent): ...\nclass Sample:\n    def __init__(self):\n        self.helper = Helper()\n" + MAIN,
+        IMPORT
+        + "class Helper(BaseAgent): ...\nclass Sample:\n    def __init__(self):\n        self.helper = Helper()\n"
+        + MAIN,
         ["D-none"],
     ),
     "none, somebody else's base": ("from agentkit import BaseAgent\nclass Sample(BaseAgent): ...\n" + MAIN, ["D-none"]),
@@ -115,7 +151,10 @@ STANDINGS = {
         "from main_pc_code.old.base_agent import BaseAgent\nclass Sample(BaseAgent): ...\n" + MAIN,
         ["D-stub"],
     ),
-    "unparsed parent": ("from main_pc_code.agents.broken import Broken\nclass Sample(Broken): ...\n" + MAIN, ["D-unparsed"]),
+    "unparsed parent": (
+        "from main_pc_code.agents.broken import Broken\nclass Sample(Broken): ...\n" + MAIN,
+        ["D-unparsed"],
+    ),
     "unparsed, launched": ("from main_pc_code.agents.broken import main\nmain()\n", ["D-unparsed"]),
     "unparsed helper does not matter": (
         IMPORT + "from main_pc_code.agents.broken import tool\nclass Sample(BaseAgent): ...\ntool()\n" + MAIN,
@@ -152,7 +191,9 @@ def test_a_stub_that_stands_by_is_told_apart(one):
 
 
 def test_two_agents_of_one_script(project):
-    text = IMPORT + "class First(BaseAgent): ...\nclass Second: ...\nif __name__ == '__main__':\n    First(); Second()\n"
+    text = (
+        IMPORT + "class First(BaseAgent): ...\nclass Second: ...\nif __name__ == '__main__':\n    First(); Second()\n"
+    )
     project.write({"common/core/base_agent.py": "class BaseAgent: ...\n", "both.py": text})
     project.agents({"First": "both.py", "Second": "both.py"})
     assert project.rules("D") == [("D-none", "Second")]
@@ -193,7 +234,12 @@ def test_a_missing_script_is_risk_a_alone(project):
 
 
 def test_names_that_lead_to_each_other_end(one):
-    script = "a = b\nb = a\n" + "".join(f"n{i} = n{i + 1} or n{i + 2}\n" for i in range(60)) + "class Sample(a, n0): ...\n" + MAIN
+    script = (
+        "a = b\nb = a\n"
+        + "".join(f"n{i} = n{i + 1} or n{i + 2}\n" for i in range(60))
+        + "class Sample(a, n0): ...\n"
+        + MAIN
+    )
     assert [found.rule for found in one(script).findings("D")] == ["D-none"]
 
 

@@ -91,7 +91,11 @@ def test_a_cycle_over_hosts_and_the_cross_host_dependencies(project):
     project.config("mainpc", config({"A": {"dependencies": ["B"]}}))
     project.config("pc2", config({"B": {"dependencies": ["A"]}}))
     found = project.findings("B", tree=False)
-    assert told(found)[:3] == [("B-cross-host", "mainpc", "A"), ("B-cross-host", "pc2", "B"), ("B-cycle", "mainpc", None)]
+    assert told(found)[:3] == [
+        ("B-cross-host", "mainpc", "A"),
+        ("B-cross-host", "pc2", "B"),
+        ("B-cycle", "mainpc", None),
+    ]
     assert found[0].evidence["target"] == "pc2:B"
     assert found[0].severity == "info"
 
@@ -187,7 +191,10 @@ def test_a_second_level_key_that_repeats_the_own_port_is_none(project):
 
 
 def test_ports_out_of_range(project):
-    project.config("mainpc", config({"A": {"port": 4999, "health_check_port": 9001}, "B": {"port": 5000, "health_check_port": 9000}}))
+    project.config(
+        "mainpc",
+        config({"A": {"port": 4999, "health_check_port": 9001}, "B": {"port": 5000, "health_check_port": 9000}}),
+    )
     found = project.findings("C", tree=False)
     assert [(one.rule, one.agent, one.evidence["port"], one.evidence["key"]) for one in found] == [
         ("C-range", "A", 4999, "port"),
@@ -280,7 +287,8 @@ CONFIGS = {
     "G-duplicate-key": config({"A": {}}) + "global_settings: {}\nglobal_settings: {}\n",
     "G-schema": config({"A": {"port": "true"}}),
     "G-malformed-entry": config({"A": {}}) + "    description: a group\n",
-    "G-lost-agents": config({"A": {}}) + "    deeper:\n      inner:\n        B: {script_path: b.py, port: 5100, health_check_port: 6100}\n",
+    "G-lost-agents": config({"A": {}})
+    + "    deeper:\n      inner:\n        B: {script_path: b.py, port: 5100, health_check_port: 6100}\n",
 }
 
 
