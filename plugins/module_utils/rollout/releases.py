@@ -170,12 +170,14 @@ class Releases:
         """Remove the oldest releases but ``keep``, and return their ids.
 
         Whatever a slot or ``current`` leads to stays, and whatever is ``protected``: the caller names
-        what the ledger says is current, previous or part of an unfinished rollout.
+        what the ledger says is current, previous or part of an unfinished rollout. Nobody may point
+        slots meanwhile.
         """
         if not os.path.isdir(self._folder):
             return []
         with locked(self._lock):
             self._sweep()
+            self._sweep_links()
             linked = {release for slots in self.pointers().values() for release in slots.values()}
             staged = self.staged()
             newest = set(staged[-keep:] if keep > 0 else [])
@@ -206,6 +208,13 @@ class Releases:
         for name in os.listdir(self._folder):
             if name.startswith(_UNDER_WAY):
                 shutil.rmtree(os.path.join(self._folder, name))
+
+    def _sweep_links(self) -> None:
+        for agent in self.pointers():
+            folder = os.path.join(self._agents, agent)
+            for name in os.listdir(folder):
+                if name.startswith("."):
+                    os.unlink(os.path.join(folder, name))
 
     def _check_space(self, release: Release) -> None:
         disk = os.statvfs(self._folder)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.model import Agent, AgentId, Location, PortClaim
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.agent_rules import (
     AgentRules,

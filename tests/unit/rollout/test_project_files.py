@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.project_files import (
     ProjectError,
     scan,

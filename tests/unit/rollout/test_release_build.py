@@ -13,6 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.dependencies import resolve
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.source_tree import SourceTree
@@ -29,8 +32,6 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.start_
     VariableError,
     environment_of,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 FILES = {
     "agents/alone.py": "import json, os, sys\nprint(json.dumps([dict(os.environ), os.getcwd(), sys.argv]))\n",
