@@ -191,3 +191,47 @@ class SmallFleet:
             for name, (port, dependencies) in agents.items()
         ]
         return "agent_groups:\n  all:\n" + textwrap.indent("".join(entries), "    ")
+
+    def write_inventory(self, **variables: Any) -> Path:
+        """An inventory of both hosts with local connections; ``variables`` are for the whole fleet."""
+        common = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "continuity_supervisor": "supervisord",
+            "continuity_python": sys.executable,
+            "continuity_project": str(self.project),
+            "continuity_agent_rules": RULES,
+            "continuity_host_order": ["pc2"],
+            "continuity_waves": [1, 2, "100%"],
+            "continuity_max_unavailable": 2,
+            "continuity_bake_seconds": 0.6,
+            "continuity_healthy_seconds": 6,
+            "continuity_gate": {"min_samples": 2},
+            **variables,
+        }
+        hosts = {
+            host: {
+                "continuity_host": host,
+                "continuity_root": self.root(host),
+                "continuity_startup_config": str(self.configs[host]),
+                "continuity_address": self.addresses[host],
+            }
+            for host in AGENTS
+        }
+        path = self.folder / "inventory.json"
+        path.write_text(json.dumps({"fleet": {"vars": common, "hosts": hosts}}))
+        return path
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """How an operator starts one of the collection's playbooks on this fleet."""
+        program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
+        return [program, "-i", str(self.folder / "inventory.json"), f"fleetops.continuity.{name}", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "0",
+            "ANSIBLE_SHOW_CUSTOM_STATS": "1",
+            "_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR": "error",
+        }

@@ -25,9 +25,7 @@ attributes:
   diff_mode:
     support: full
   idempotent:
-    support: partial
-    details:
-      - With O(to) or O(run) a second call changes nothing. Without them each call goes one release further back.
+    support: full
 options:
   root:
     description: The host root.
@@ -35,8 +33,8 @@ options:
     required: true
   to:
     description:
-      - The release to go back to. Without it an unfinished rollout is taken back, else the release before the current
-        one is taken.
+      - The release to go back to. Without it the last rollout is taken back, finished or not. One that was taken back
+        already is not taken back again, to go further back name a release.
     type: str
   run:
     description:

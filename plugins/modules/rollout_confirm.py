@@ -49,6 +49,9 @@ options:
     description: How many releases to keep besides those that are needed.
     type: int
     default: 5
+  restore_point:
+    description: The restore point that was taken before, for the ledger.
+    type: str
 seealso:
   - module: fleetops.continuity.rollout_gate
   - module: fleetops.continuity.rollback
@@ -104,7 +107,7 @@ def execute(call: Call) -> dict[str, Any]:
     if call.check_mode:
         done = foresee_confirm(host, plan)
     else:
-        request = Request(params["owner"], params["run"], params["lease_seconds"])
+        request = Request(**{name: params[name] for name in ("owner", "run", "lease_seconds", "restore_point")})
         done = confirm(host, plan, request, keep=params["keep"])
     release = plan.releases[host.name]
     result: dict[str, Any] = {
@@ -128,6 +131,7 @@ def main() -> None:
             "run": {"type": "str", "required": True},
             "lease_seconds": {"type": "float", "default": 900.0},
             "keep": {"type": "int", "default": 5},
+            "restore_point": {"type": "str"},
         },
         execute,
     )

@@ -64,6 +64,9 @@ options:
     description: How long the replaced agents have to answer healthy.
     type: float
     default: 30.0
+  restore_point:
+    description: The restore point that was taken before, for the ledger.
+    type: str
 seealso:
   - module: fleetops.continuity.rollout_plan
   - module: fleetops.continuity.rollout_gate
@@ -128,14 +131,14 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.apply 
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.plan_document import from_document
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
+REQUEST = ("owner", "run", "lease_seconds", "wave_seconds", "healthy_seconds", "restore_point")
+
 
 def execute(call: Call) -> dict[str, Any]:
     params = call.params
     host = open_host(params["root"], runner=call.runner, clock=call.clock)
     plan = from_document(params["plan"])
-    request = Request(
-        params["owner"], params["run"], params["lease_seconds"], params["wave_seconds"], params["healthy_seconds"]
-    )
+    request = Request(**{name: params[name] for name in REQUEST})
     step = foresee_wave if call.check_mode else apply_wave
     done = step(host, plan, params["wave"], request)
     result: dict[str, Any] = {
@@ -170,6 +173,7 @@ def main() -> None:
             "lease_seconds": {"type": "float", "default": 900.0},
             "wave_seconds": {"type": "float", "default": 120.0},
             "healthy_seconds": {"type": "float", "default": 30.0},
+            "restore_point": {"type": "str"},
         },
         execute,
     )

@@ -38,13 +38,15 @@ class RolloutError(ContinuityError):
 @dataclass(frozen=True)
 class Request:
     """On whose behalf a step is done. ``lease_seconds`` is for how long the lease is renewed,
-    ``wave_seconds`` bounds replacing a wave, ``healthy_seconds`` bounds its becoming healthy."""
+    ``wave_seconds`` bounds replacing a wave, ``healthy_seconds`` bounds its becoming healthy.
+    ``restore_point`` names the snapshots taken before, for the ledger."""
 
     owner: str
     run: str
     lease_seconds: float = 900.0
     wave_seconds: float = 120.0
     healthy_seconds: float = 30.0
+    restore_point: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,7 @@ def _admit(host: Host, plan: Plan, request: Request) -> UnfinishedRun:
             previous=plan.previous[host.name],
             digest=host.releases.load(release_id).digest,
             owner=request.owner,
+            restore_point=request.restore_point,
         )
     elif unfinished.run != request.run:
         host.ledger.append("resumed", run=request.run, plan=plan.plan_hash, owner=request.owner)

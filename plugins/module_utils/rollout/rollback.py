@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 OBJECTIVE_SECONDS = 300.0
 """How long a rollback may take (RO4)."""
 PARALLEL = 8
+DONE_BEFORE = "the last rollout was taken back already; name a release to go further back"
 
 
 class RollbackError(ContinuityError):
@@ -43,7 +44,7 @@ class RollbackError(ContinuityError):
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for. ``to`` names a release, None means the one before. ``run`` takes back only
+    """What is asked for. ``to`` names a release, None means what the last rollout left. ``run`` takes back only
     that run: a host that it did not touch stays as it is. ``fallback`` is where that run came from, as
     its plan says. ``quarantine`` marks the release that is left, because something was found wrong. With ``only_running``
     agents that do not run are left to whoever starts them (the boot), with their links moved."""
@@ -128,6 +129,8 @@ def roll_back(host: Host, wish: Wish, *, only_if_due: bool = False) -> RollbackR
         begun = host.clock.monotonic()
         _check_lease(host, wish)
         state = host.ledger.state()
+        if _done_before(host, state, wish):
+            return RollbackResult(False, to=state.current, message=DONE_BEFORE)
         if only_if_due and (state.unfinished is None or not is_due(host, state)):
             return RollbackResult(False, message="nothing is due")
         way = find_way(state, wish)
@@ -174,6 +177,8 @@ def _check_lease(host: Host, wish: Wish) -> None:
 def foresee(host: Host, wish: Wish) -> RollbackResult:
     """What ``roll_back`` would do, without doing it."""
     state = host.ledger.state()
+    if _done_before(host, state, wish):
+        return RollbackResult(False, to=state.current, message=DONE_BEFORE)
     way = find_way(state, wish)
     if way is None:
         return RollbackResult(False, to=state.current, message="nothing to take back")
@@ -184,6 +189,14 @@ def foresee(host: Host, wish: Wish) -> RollbackResult:
     away = sorted(set(host.releases.pointers()) - set(target.agents if target else ()))
     outcomes = tuple(Outcome(name, True) for name in (*away, *(agent.name for agent in differing)))
     return RollbackResult(True, from_release=way.from_release, to=way.to, batch=Batch(outcomes))
+
+
+def _done_before(host: Host, state: LedgerState, wish: Wish) -> bool:
+    """Whether the last rollout was taken back already: doing it again must not go one release further."""
+    if wish.to is not None or wish.run is not None or state.unfinished is not None:
+        return False
+    ends = [entry["event"] for entry in host.ledger.entries() if entry["event"] in ("confirmed", "rolled_back")]
+    return ends[-1:] == ["rolled_back"]
 
 
 def is_due(host: Host, state: LedgerState) -> bool:
