@@ -134,7 +134,7 @@ def test_a_killed_switch_leaves_every_link_whole(tmp_path):
         for agent in AGENTS:
             assert os.path.isfile(os.path.join(root, "agents", agent, "blue", "units", agent))
         assert releases.current() in (None, "r-1", "r-2")
-    assert releases.prune(0, ()) == []
+    assert releases.prune(0, {"r-1", "r-2"}) == []
     assert {tuple(os.listdir(os.path.join(root, "agents", agent))) for agent in AGENTS} == {("blue",)}
 
 

@@ -7,8 +7,19 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Iterable, Iterator
+
+SYNCS_AT_A_TIME = 8
+
+
+def sync_files(paths: Iterable[str]) -> None:
+    """Make the content of many files durable. Several at a time: a journalling disk then writes one
+    record for many of them."""
+    with ThreadPoolExecutor(SYNCS_AT_A_TIME) as pool:
+        for _ in pool.map(_sync_file, paths):
+            pass
 
 
 def sync_directory(path: str) -> None:
@@ -76,6 +87,14 @@ def locked(path: str) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -18,7 +18,7 @@ import tarfile
 import zlib
 from typing import IO, Any, Iterator, Mapping, Optional
 
-from ..journal.durable import sync_directory
+from ..journal.durable import sync_directory, sync_files
 from .release_document import NAME, ReleaseError
 
 DESCRIPTION_LIMIT = 64 << 20
@@ -93,6 +93,7 @@ class ReleaseArchive:
                 raise self._error(f"{member.name!r} does not match its digest")
         if expected:
             raise self._error(f"{len(expected)} files are missing, the first is {min(expected)!r}")
+        sync_files(os.path.join(folder, path) for path in (NAME, *self.document["files"]))
         for parent, _, _ in os.walk(folder, topdown=False):
             os.chmod(parent, 0o755)
             sync_directory(parent)
@@ -122,7 +123,7 @@ def _is_plain(member: tarfile.TarInfo) -> bool:
 
 
 def _write(target: str, content: IO[bytes], size: int, mode: int) -> Optional[str]:
-    """Copy ``size`` bytes to a new file, synced; their SHA-256, or None when they ended early."""
+    """Copy ``size`` bytes to a new file; their SHA-256, or None when they ended early."""
     digest = hashlib.sha256()
     with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
         while size:
@@ -132,7 +133,5 @@ def _write(target: str, content: IO[bytes], size: int, mode: int) -> Optional[st
             digest.update(block)
             file.write(block)
             size -= len(block)
-        file.flush()
         os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
     return digest.hexdigest()
