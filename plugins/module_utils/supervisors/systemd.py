@@ -23,11 +23,11 @@ from .systemctl import Properties, Question, Systemctl
 from .systemd_units import BOOT_CHECK, SLOTS, TARGET, companion_unit, service_unit, socket_unit
 from .unit_files import read, write_changed
 
-Seen = dict[str, Properties]
+Seen = Mapping[str, Properties]
 Talk = Generator[Question, Seen, Any]
 
 PAUSE = 0.05
-SETTLES_WITHIN = 1.0
+SETTLES_WITHIN = 0.5
 """Seconds for which an agent that cannot report readiness must stay up."""
 
 SERVING = ("active", "reloading")
@@ -106,8 +106,11 @@ class SystemdSupervisor:
     # Agents
 
     def status(self, agents: Sequence[str]) -> dict[str, ProcessStatus]:
-        seen = self._systemctl.show(unit for agent in agents for unit in _units(agent))
-        return {agent: self._status(agent, seen) for agent in agents}
+        seen = self._systemctl.look(unit for agent in agents for unit in _units(agent))
+        slots = {agent: _shown_slot(agent, seen) for agent in agents}
+        wanted = [service_unit(agent, slot) for agent, slot in slots.items()]
+        shown = self._systemctl.show(unit for unit in wanted if seen[unit]["ActiveState"] != "inactive")
+        return {agent: self._status(agent, slots[agent], seen, shown) for agent in agents}
 
     def start(self, agents: Sequence[str], *, timeout: float, parallel: int = 8) -> dict[str, Outcome]:
         return self._hold(agents, self._started, timeout, parallel)
@@ -149,11 +152,11 @@ class SystemdSupervisor:
 
     def stop_companion(self, name: str) -> None:
         unit = companion_unit(name)
-        if self._systemctl.show([unit])[unit]["LoadState"] == "not-found":
+        if self._systemctl.look([unit])[unit]["ActiveState"] == "inactive":
             return
         self._systemctl.run("stop", unit, accepted=(0, 5))
-        if self._systemctl.show([unit])[unit]["LoadState"] != "not-found":
-            self._systemctl.run("reset-failed", unit, accepted=(0, 1))
+        if self._systemctl.look([unit])[unit]["ActiveState"] == "failed":
+            self._systemctl.run("reset-failed", unit)
 
     # How it is done
 
@@ -163,31 +166,30 @@ class SystemdSupervisor:
         )
 
     def _started(self, agent: str) -> Generator[Question, Seen, Outcome]:
-        seen = yield Question("show", _units(agent))
+        seen = yield Question("look", _units(agent))
         if _serving(agent, seen):
             return Outcome(agent, True)
         return (yield from self._from_nothing(agent, seen, None))
 
     def _stopped(self, agent: str) -> Generator[Question, Seen, Outcome]:
-        seen = yield Question("show", _units(agent))
-        yield from _down(tuple(unit for unit in _units(agent) if seen[unit]["LoadState"] != "not-found"))
+        seen = yield Question("look", _units(agent))
+        yield from _down(_loaded(agent, seen))
         return Outcome(agent, True)
 
     def _replaced(self, agent: str, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
-        seen = yield Question("show", _units(agent))
+        seen = yield Question("look", _units(agent))
         serving = _serving(agent, seen)
         if len(serving) > 1:
             yield from _down(tuple(service_unit(agent, slot) for slot in serving[1:]))
-        if serving and self._socket_open(agent, seen):
+        if serving and (yield from self._socket_open(agent)):
             return (yield from self._hand_over(agent, serving[0], switch))
         stopping_since = self._clock.monotonic()
         outcome: Outcome = yield from self._from_nothing(agent, seen, switch)
         if not serving:
             return outcome
-        away = round(self._clock.monotonic() - stopping_since, 3)
-        if outcome.ok and seen[socket_unit(agent)]["LoadState"] == "not-found":
-            away = max(0.0, round(away - SETTLES_WITHIN, 3))
-        return Outcome(agent, outcome.ok, outcome.message, away_seconds=away)
+        settled = 0.0 if self._has_socket(agent) or not outcome.ok else SETTLES_WITHIN
+        away = max(0.0, self._clock.monotonic() - stopping_since - settled)
+        return Outcome(agent, outcome.ok, outcome.message, away_seconds=round(away, 3))
 
     def _hand_over(self, agent: str, old: str, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
         new = SLOTS[1 - SLOTS.index(old)]
@@ -195,7 +197,7 @@ class SystemdSupervisor:
         yield from _down((unit,))
         if switch is not None:
             switch(agent, new)
-        trouble = yield from self._up(agent, unit)
+        trouble = yield from self._up(unit)
         if trouble:
             yield from _down((unit,))
             return Outcome(agent, False, f"{trouble}; {old} goes on serving")
@@ -206,12 +208,10 @@ class SystemdSupervisor:
 
     def _from_nothing(self, agent: str, seen: Seen, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
         """Stop whatever is left of the agent, switch its slots, open its socket, start blue."""
-        with_socket = seen[socket_unit(agent)]["LoadState"] != "not-found"
-        known = tuple(unit for unit in _units(agent) if seen[unit]["LoadState"] != "not-found")
-        if not known:
+        if not os.path.exists(self._file(service_unit(agent, ""))):
             return Outcome(agent, False, "systemd knows no such agent; install its unit first")
-        if any(seen[unit]["ActiveState"] != "inactive" for unit in known):
-            yield from _down(known)
+        with_socket = self._has_socket(agent)
+        yield from _down(_loaded(agent, seen))
         failed = ""
         try:
             for slot in SLOTS if with_socket else SLOTS[:1]:
@@ -220,62 +220,67 @@ class SystemdSupervisor:
         except (ContinuityError, OSError) as error:
             failed = f"not switched: {error}"
         if with_socket:
-            opened = yield Question("start", (socket_unit(agent),))
-            while _has_job(opened[socket_unit(agent)]):
-                opened = yield Question("show", (socket_unit(agent),))
-            if opened[socket_unit(agent)]["ActiveState"] != "active":
-                return Outcome(agent, False, f"its socket cannot be opened: {_why(opened[socket_unit(agent)])}")
-        trouble = yield from self._up(agent, service_unit(agent, "blue"), settle=not with_socket)
+            socket = socket_unit(agent)
+            opened = yield Question("start", (socket,))
+            while opened[socket]["Job"]:
+                opened = yield Question("look", (socket,))
+            if opened[socket]["ActiveState"] != "active":
+                why = yield from _why(socket, opened[socket])
+                return Outcome(agent, False, f"its socket cannot be opened: {why}")
+        trouble = yield from self._up(service_unit(agent, "blue"), settle=not with_socket)
         return Outcome(agent, not failed and trouble in ("", QUEUED), failed or trouble)
 
-    def _up(self, agent: str, unit: str, *, settle: bool = False) -> Talk:
+    def _up(self, unit: str, *, settle: bool = False) -> Talk:
         """Start a service and wait for the result; returns why it does not run."""
-        seen = yield Question("start", (unit,), (BOOT_CHECK,))
-        while _has_job(seen[unit]):
+        seen = yield Question("start", (unit,))
+        while seen[unit]["Job"]:
+            seen = yield Question("look", (unit, BOOT_CHECK))
             if seen[BOOT_CHECK]["ActiveState"] == "activating":
                 return QUEUED
-            seen = yield Question("show", (unit, BOOT_CHECK))
         until = self._clock.monotonic() + (SETTLES_WITHIN if settle else 0.0)
         while seen[unit]["ActiveState"] in SERVING and self._clock.monotonic() < until:
-            seen = yield Question("show", (unit,))
-        return "" if seen[unit]["ActiveState"] in SERVING else f"{unit} did not start: {_why(seen[unit])}"
+            seen = yield Question("look", (unit,))
+        if seen[unit]["ActiveState"] in SERVING:
+            return ""
+        why = yield from _why(unit, seen[unit])
+        return f"{unit} did not start: {why}"
 
-    def _socket_open(self, agent: str, seen: Seen) -> bool:
+    def _socket_open(self, agent: str) -> Talk:
         """Whether systemd holds the socket as the unit file has it; a changed file needs a new socket."""
-        state = seen[socket_unit(agent)]
-        if state["ActiveState"] != "active":
+        unit = socket_unit(agent)
+        seen = yield Question("show", (unit,))
+        if seen[unit]["ActiveState"] != "active" or not self._has_socket(agent):
             return False
-        try:
-            changed = os.stat(state["FragmentPath"]).st_mtime
-        except FileNotFoundError:
-            return False
-        return changed <= self._entered(state) + 0.5
+        return os.stat(self._file(unit)).st_mtime <= self._entered(seen[unit]) + 0.5
 
     def _entered(self, state: Properties) -> float:
         return self._clock.now() - (time.monotonic() - int(state["ActiveEnterTimestampMonotonic"]) / 1e6)
 
-    def _status(self, agent: str, seen: Seen) -> ProcessStatus:
-        blue, green = (seen[service_unit(agent, slot)] for slot in SLOTS)
-        if blue["LoadState"] == "not-found":
+    def _status(self, agent: str, slot: str, seen: Seen, shown: Seen) -> ProcessStatus:
+        if not os.path.exists(self._file(service_unit(agent, ""))):
             return ProcessStatus(agent, "absent")
-        order = [*SERVING, "deactivating", "activating", "failed", "inactive"]
-        slot, state = min(zip(SLOTS, (blue, green)), key=lambda pair: order.index(pair[1]["ActiveState"]))
-        word = STATES[state["ActiveState"]]
-        if state.get("SubState") == "auto-restart":
-            word = "failed"
+        unit = service_unit(agent, slot)
+        state = {**seen[unit], **shown.get(unit, {})}
+        word = "failed" if state["SubState"] == "auto-restart" else STATES[state["ActiveState"]]
         socket = seen[socket_unit(agent)]
-        message = _why(state) if word == "failed" else ""
-        if word == "running" and socket["LoadState"] != "not-found" and socket["ActiveState"] != "active":
-            message = f"systemd does not hold its socket: {_why(socket)}"
+        message = _reason(state) if word == "failed" else ""
+        if word == "running" and self._has_socket(agent) and socket["ActiveState"] != "active":
+            message = f"systemd does not hold its socket: {socket['ActiveState']}"
         return ProcessStatus(
             agent,
             word,
             pid=int(state.get("MainPID") or 0) or None,
-            since=round(self._entered(state), 3) if word == "running" else None,
+            since=round(self._entered(state), 3) if word == "running" and unit in shown else None,
             restarts=int(state.get("NRestarts") or 0),
             slot=slot,
             message=message,
         )
+
+    def _has_socket(self, agent: str) -> bool:
+        return os.path.exists(self._file(socket_unit(agent)))
+
+    def _file(self, unit: str) -> str:
+        return os.path.join(self._directory, unit)
 
     def _hardened(self) -> bool:
         if self._hardening == "auto":
@@ -331,33 +336,48 @@ def _units(agent: str) -> tuple[str, ...]:
     return (socket_unit(agent), *(service_unit(agent, slot) for slot in SLOTS))
 
 
+def _loaded(agent: str, seen: Seen) -> tuple[str, ...]:
+    return tuple(unit for unit in _units(agent) if seen[unit]["ActiveState"] != "inactive" or seen[unit]["Job"])
+
+
 def _serving(agent: str, seen: Seen) -> list[str]:
     return [slot for slot in SLOTS if seen[service_unit(agent, slot)]["ActiveState"] in SERVING]
 
 
-def _has_job(state: Properties) -> bool:
-    return state.get("Job", "0") not in ("", "0")
+def _shown_slot(agent: str, seen: Seen) -> str:
+    """The slot that tells most of the agent: the one that serves, else the one that comes closest."""
+    order = [*SERVING, "deactivating", "activating", "failed", "inactive"]
+    return min(SLOTS, key=lambda slot: order.index(seen[service_unit(agent, slot)]["ActiveState"]))
 
 
 def _down(units: tuple[str, ...]) -> Talk:
     """Stop units and wait until they are down; what failed is forgotten."""
+    if not units:
+        return
     seen = yield Question("stop", units)
-    while any(_has_job(seen[unit]) or seen[unit]["ActiveState"] not in DOWN for unit in units):
+    while any(seen[unit]["Job"] or seen[unit]["ActiveState"] not in DOWN for unit in units):
         refused = [seen[unit]["Refused"] for unit in units if seen[unit]["Refused"]]
         if refused:
             raise ContinuityError(f"systemd did not stop it: {refused[0]}", where=" ".join(units))
-        seen = yield Question("show", units)
+        seen = yield Question("look", units)
     failed = tuple(unit for unit in units if seen[unit]["ActiveState"] == "failed")
     if failed:
         yield Question("reset-failed", failed)
 
 
-def _why(state: Properties) -> str:
-    if state.get("Refused"):
+def _why(unit: str, state: Properties) -> Talk:
+    """Why a unit that was started does not run."""
+    if state["Refused"]:
         return state["Refused"]
+    seen = yield Question("show", (unit,))
+    return _reason(seen[unit])
+
+
+def _reason(state: Properties) -> str:
     if state["LoadState"] != "loaded":
         return f"its unit is {state['LoadState']}"
-    if state.get("ConditionResult") == "no" and state["ActiveState"] == "inactive":
-        return "its start script does not exist"
+    if state["ActiveState"] == "inactive" and state.get("ConditionResult") == "no":
+        checked = state.get("ConditionTimestampMonotonic", "0") != "0"
+        return "its start script does not exist" if checked else "systemd refused to start it (see its journal)"
     status = state.get("ExecMainStatus", "0")
     return f"{state.get('Result') or state['ActiveState']}" + (f", exit status {status}" if status != "0" else "")

@@ -126,7 +126,7 @@ def render_agent(root: str, unit: Unit, *, hardening: bool) -> dict[str, str]:
         boot_check=BOOT_CHECK,
         script=_value(scripts).replace("{slot}", "%i"),
         type="notify" if unit.sockets else "exec",
-        command=_word(scripts).replace("{slot}", "%i"),
+        command=_command(scripts).replace("{slot}", "%i"),
         directory=_value(unit.directory),
         log_file=_value(unit.log_file),
         stop_seconds=max(1, math.ceil(unit.stop_seconds)),
@@ -154,27 +154,29 @@ def render_agent(root: str, unit: Unit, *, hardening: bool) -> dict[str, str]:
 
 def render_common(root: str, python: str, units: Sequence[Unit]) -> dict[str, str]:
     """The boot check, and the target that a booting host starts."""
-    command = [python, os.path.join(root, "continuity.pyz"), "boot-check", "--root", root]
+    command = (python, os.path.join(root, "continuity.pyz"), "boot-check", "--root", root)
     wanted = []
     for unit in sorted(units, key=lambda unit: unit.agent):
         sockets = [socket_unit(unit.agent)] if unit.sockets else []
         wanted.append("Wants=" + " ".join(map(_value, [*sockets, service_unit(unit.agent, "blue")])) + "\n")
     return {
-        BOOT_CHECK: BOOT.format(root=root, target=TARGET, command=" ".join(map(_word, command))),
+        BOOT_CHECK: BOOT.format(root=root, target=TARGET, command=_command(*command)),
         TARGET: TOGETHER.format(root=root, boot_check=BOOT_CHECK, wants="".join(wanted)),
     }
 
 
 def check_name(agent: str) -> None:
-    """Refuse a name that could not be a file's, or that would leave its folder."""
-    if not agent or agent in (".", "..") or re.search(r"[/\x00-\x1f\x7f]", agent):
-        raise ContinuityError(f"{agent!r} cannot be the name of a unit", where=agent, fix="Rename the agent")
+    """Refuse a name that could not be a file's, or that systemd would not execute."""
+    if not agent or agent in (".", "..") or re.search(r"[/\\\"'\x00-\x1f\x7f]", agent):
+        raise ContinuityError(
+            f"{agent!r} cannot be the name of a unit", where=agent, fix="Rename the agent: no / and \\, no quotes"
+        )
 
 
 def _escape(name: str) -> str:
-    """As systemd-escape does, except that - stays (it stands for no path here)."""
+    """Bytes that a unit name cannot hold, as ``:xx``: not every setting takes systemd's own ``\\xxx``."""
     return "".join(
-        chr(byte) if chr(byte) in "-_." or (byte < 128 and chr(byte).isalnum()) else f"\\x{byte:02x}"
+        chr(byte) if chr(byte) in "-_." or (byte < 128 and chr(byte).isalnum()) else f":{byte:02x}"
         for byte in os.fsencode(name)
     )
 
@@ -189,7 +191,9 @@ def _value(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _word(text: str) -> str:
-    """One word of a command line."""
-    escaped = _value(text).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
-    return f'"{escaped}"'
+def _command(program: str, *arguments: str) -> str:
+    """A command line. systemd executes no path with quotes or a backslash, and replaces $ only behind it."""
+    for word in (program, *arguments):
+        if re.search(r"[\\\"']", word):
+            raise ContinuityError("systemd executes no path with quotes or \\", where=word, fix="Choose another path")
+    return " ".join([f'"{_value(program)}"', *(f'"{_value(word)}"'.replace("$", "$$") for word in arguments)])
