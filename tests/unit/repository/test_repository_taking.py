@@ -197,7 +197,7 @@ def written_by_another_process(file: Path, loop: str) -> Iterator[None]:
 
 
 def test_a_file_that_never_settles_is_reported(world: Any) -> None:
-    world.write({"counter": b"0" * 900_000})
+    world.write({"counter": b"0" * 30_000_000})
     with written_by_another_process(world.tree / "counter", "os.pwrite(f, str(number).encode().zfill(20), 0)"):
         taken = world.take()
     assert [problem.kind for problem in taken.problems] == ["unsettled"]

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+
+def test_a_sound_repository_is_sound_and_counted(world: Any) -> None:
+    from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+
+    world.write({"a": b"1" * 1000, "b/c": os.urandom(3_000_000)})
+    world.take()
+    world.take()
+    verified = snapshots.verify_repository(world.repository)
+    assert verified.faults() == []
+    assert (verified.snapshots, verified.entries, verified.files) == (2, 8, 2)
+    assert verified.bytes == 3_001_000
+
+
+def test_each_damaged_file_is_named(world: Any) -> None:
+    world.write({f"file-{number}": os.urandom(500) for number in range(10)})
+    world.take()
+    (pack,) = Path(world.repository, "packs").glob("*/*")
+    content = bytearray(pack.read_bytes())
+    where = content.index((world.tree / "file-4").read_bytes())
+    content[where + 250] ^= 0x10
+    pack.write_bytes(bytes(content))
+    (fault,) = world.faults()
+    assert f"{world.tree}/file-4" in fault and "was changed" in fault
+    assert world.faults(level="manifest") == []
+
+
+def test_a_missing_pack_is_named_at_every_level(world: Any) -> None:
+    world.write({"a": os.urandom(500)})
+    world.take()
+    (pack,) = Path(world.repository, "packs").glob("*/*")
+    pack.unlink()
+    for level in ("manifest", "data"):
+        assert any(fault.startswith(str(pack)) for fault in world.faults(level=level))
+
+
+def test_swapped_packs_are_noticed(world: Any) -> None:
+    for number in range(2):
+        world.write({f"{number}": os.urandom(500)})
+        world.take()
+    one, other = sorted(Path(world.repository, "packs").glob("*/*"))
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    assert world.faults()
+
+
+def test_a_pack_that_was_added_is_listed_and_is_no_fault(world: Any) -> None:
+    from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+
+    world.write({"a": b"1"})
+    world.take()
+    stray = Path(world.repository, "packs", "ab", "ab" * 32 + ".pack")
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"FCPACK1\n")
+    verified = snapshots.verify_repository(world.repository)
+    assert verified.faults() == [] and verified.unused == [f"packs/ab/{'ab' * 32}.pack"]
+
+
+def test_any_single_flipped_bit_of_an_index_or_a_manifest_is_noticed(world: Any) -> None:
+    world.write({"a": b"1"})
+    world.take()
+    files = [*Path(world.repository, "index").iterdir(), *Path(world.repository, "manifests", "pc2").iterdir()]
+    for file in files:
+        content = file.read_bytes()
+        for place in range(0, len(content), 7):
+            spoiled = bytearray(content)
+            spoiled[place] ^= 1 << place % 8
+            file.write_bytes(bytes(spoiled))
+            assert world.faults(level="manifest"), (file, place)
+        file.write_bytes(content)
+    assert world.faults() == []

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from ansible_collections.fleetops.continuity.plugins.module_utils.source import Found, plain
+from ansible_collections.fleetops.continuity.plugins.module_utils.sources.tree import TreeSource
+
+WRITER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
+database.execute("pragma journal_mode=" + sys.argv[2])
+database.execute("create table if not exists log (number integer primary key, twice integer)")
+number = database.execute("select coalesce(max(number), 0) from log").fetchone()[0]
+while True:
+    number += 1
+    database.execute("begin immediate")
+    database.execute("insert into log values (?, null)", (number,))
+    database.execute("update log set twice = ? where number = ?", (2 * number, number))
+    database.execute("commit")
+"""
+
+
+@contextmanager
+def writer(file: Path, mode: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(file), mode])
+    try:
+        while not rows(file):
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def rows(file: Path) -> int:
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10)) as database:
+            return int(database.execute("select count(*) from log").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+def taken(folder: Path, staging: Path) -> dict[str, tuple[str, bytes, str]]:
+    staging.mkdir(exist_ok=True)
+    source = TreeSource([os.fsencode(folder)], staging=str(staging))
+    result = {}
+    for found in source.walk():
+        assert isinstance(found, Found)
+        if found.path != os.fsencode(folder):
+            reading = source.read(found, 0)
+            content = b"".join(part for piece in reading.pieces() for part in plain(piece))
+            result[os.fsdecode(found.path.rpartition(b"/")[2])] = (reading.kind, content, reading.fault())
+            reading.close()
+    return result
+
+
+def check(content: bytes, where: Path) -> int:
+    """The number of rows of a copy that is whole, consistent, and a prefix of what was written."""
+    where.write_bytes(content)
+    with closing(sqlite3.connect(where)) as database:
+        assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+        count, highest = database.execute("select count(*), max(number) from log").fetchone()
+        assert database.execute("select count(*) from log where twice is not 2 * number").fetchone() == (0,)
+    assert count == highest
+    return int(count)
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_a_database_is_copied_whole_while_it_is_written(tmp_path: Path, mode: str) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with writer(folder / "memory.db", mode):
+        counts = []
+        for _ in range(5):
+            copies = taken(folder, tmp_path / "staging")
+            assert set(copies) == {"memory.db"}
+            kind, content, fault = copies["memory.db"]
+            assert (kind, fault) == ("sqlite", "")
+            counts.append(check(content, tmp_path / "copy.db"))
+            time.sleep(0.05)
+    assert counts == sorted(counts) and counts[-1] > counts[0]
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_what_a_killed_writer_left_behind_is_recovered_in_the_copy_alone(tmp_path: Path) -> None:
+    live, folder = tmp_path / "live", tmp_path / "state"
+    live.mkdir()
+    folder.mkdir()
+    with closing(sqlite3.connect(live / "m.db", isolation_level=None)) as database:
+        database.execute("create table log (number integer primary key, twice integer)")
+        database.executemany("insert into log values (?, ?)", [(n, 2 * n) for n in range(1, 2001)])
+        database.execute("pragma cache_size = 5")
+        database.execute("begin")
+        database.execute("update log set twice = 0")
+        for name in ("m.db", "m.db-journal"):
+            shutil.copyfile(live / name, folder / name)
+        database.execute("rollback")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert set(before) == {"m.db", "m.db-journal"}
+    kind, content, fault = taken(folder, tmp_path / "staging")["m.db"]
+    assert (kind, fault) == ("sqlite", "")
+    assert check(content, tmp_path / "copy.db") == 2000
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_a_file_that_only_starts_like_a_database_is_taken_as_it_stands(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    content = b"SQLite format 3\0" + bytes(range(256)) * 40
+    (folder / "odd.db").write_bytes(content)
+    kind, copy, fault = taken(folder, tmp_path / "staging")["odd.db"]
+    assert copy == content and kind == "" and "SQLite cannot copy" in fault
+
+
+def test_companions_of_other_files_are_files(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    for name in ("notes", "notes-journal", "lonely-wal"):
+        (folder / name).write_bytes(b"text")
+    assert set(taken(folder, tmp_path / "staging")) == {"notes", "notes-journal", "lonely-wal"}
