@@ -13,7 +13,7 @@ stands where no loader looks for an agent is left to :mod:`lost_agents`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Iterator, Optional
 
 from .agent_entry import NAME, entry_name, looks_like_agent, names_script
 from .model import Location
@@ -92,7 +92,8 @@ def _named(group: str, node: Node, reading: Reading) -> Iterator[Candidate]:
             if _usable(name, entry.node, location, reading):
                 yield Candidate(entry.node, name, location, group, listed=False)
         elif not _holds_agents(entry.node):
-            _malformed(f"{group}.{name}", entry.node, location, reading, "an agent", _weight(name, entry.node))
+            weight = _weight(name, entry.node)
+            _malformed(f"{group}.{name}", entry.node, location, reading, "an agent", weight, agent=name)
 
 
 def _listed(group: str, node: Node, reading: Reading) -> Iterator[Candidate]:
@@ -131,13 +132,23 @@ def _usable(name: str, node: Node, location: Location, reading: Reading) -> bool
     return False
 
 
-def _malformed(key: str, node: Node, location: Location, reading: Reading, expected: str, severity: str) -> None:
+def _malformed(
+    key: str,
+    node: Node,
+    location: Location,
+    reading: Reading,
+    expected: str,
+    severity: str,
+    *,
+    agent: Optional[str] = None,
+) -> None:
     reading.refused.add(id(node))
     reading.report(
         "G-malformed-entry",
         f"{key} should be {expected}, here stands {node.describe()}",
         location,
         severity=severity,
+        agent=agent,
         expected=expected,
         found=node.describe(),
         key=key,

@@ -45,8 +45,8 @@ def profile_of(documents: Sequence[Node], found: Collection[Candidate], reading:
     for root in documents:
         profile = _of_host(root.get("machine_profiles"), reading.host)
         if profile is not None:
-            groups = _listed(profile, _GROUP_LISTS, {candidate.group for candidate in found}, reading) or groups
-            agents = _listed(profile, _AGENT_LISTS, names, reading) or agents
+            groups = _listed(profile, _GROUP_LISTS, {candidate.group for candidate in found}, reading)
+            agents = _listed(profile, _AGENT_LISTS, names, reading)
         general = root.get("overrides")
         for holder in (general, _of_host(general, reading.host)):
             for key, entry in holder.entries.items() if holder is not None else ():

@@ -78,7 +78,7 @@ def _agents(documents: Sequence[Node], found: Sequence[Candidate], path: str, re
     lost = [agent for root in documents for agent in lost_agents.find(root, read, names)]
     if found:
         lost_agents.report(lost, reading)
-    elif not any(problem.rule == "G-parse" for problem in reading.problems):
+    elif not any(hit.rule == "G-parse" and hit.key != "include" for hit in reading.problems):
         _report_none(lost, path, reading)
     return tuple(agents.values())
 

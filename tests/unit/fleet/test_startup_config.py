@@ -341,11 +341,11 @@ def test_entries_that_are_no_agents(load: Load) -> None:
     )
     assert names(host) == ["A"]
     assert said(host) == [
-        ("critical", "G-malformed-entry", 4, None),
-        ("critical", "G-malformed-entry", 5, None),
-        ("critical", "G-malformed-entry", 6, None),
-        ("critical", "G-malformed-entry", 7, None),
-        ("info", "G-malformed-entry", 8, None),
+        ("critical", "G-malformed-entry", 4, "B"),
+        ("critical", "G-malformed-entry", 5, "C"),
+        ("critical", "G-malformed-entry", 6, "D"),
+        ("critical", "G-malformed-entry", 7, "E"),
+        ("info", "G-malformed-entry", 8, "group_config"),
         ("info", "G-malformed-entry", 9, None),
         ("critical", "G-malformed-entry", 10, None),
         ("critical", "G-malformed-entry", 12, None),
@@ -418,6 +418,11 @@ def test_an_include_that_is_missing_or_circular_is_named_where_it_stands(load: L
         ("G-parse", "startup_config.yaml", 5),
         ("G-schema", "startup_config.yaml", 7),
     ]
+
+
+def test_a_file_whose_only_include_is_missing_has_no_agents(load: Load) -> None:
+    host = load("include: nowhere.yaml\n")
+    assert sorted(problem.rule for problem in host.problems) == ["G-no-agents", "G-parse"]
 
 
 def test_includes_end_somewhere(load: Load) -> None:
