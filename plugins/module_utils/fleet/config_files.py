@@ -51,7 +51,7 @@ def _read(
         )
         return
     seen.add(real)
-    content = _content(path, reading, where)
+    content = _content(path, reading, where, key="include" if origin else "")
     if content is None:
         return
     document = parse(content, path)
@@ -74,12 +74,12 @@ def _read(
     documents.append(root)
 
 
-def _content(path: str, reading: Reading, where: Location) -> Optional[bytes]:
+def _content(path: str, reading: Reading, where: Location, *, key: str) -> Optional[bytes]:
     """The bytes of a regular file that is not too large. Others (a pipe, a device) are not opened."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            reading.report("G-parse", f"{path} is not a regular file", where, expected="a file", found=path)
+            reading.report("G-parse", f"{path} is not a regular file", where, expected="a file", found=path, key=key)
             return None
         if status.st_size > MAX_BYTES:
             _report(too_large(status.st_size), path, reading)
@@ -89,7 +89,8 @@ def _content(path: str, reading: Reading, where: Location) -> Optional[bytes]:
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        reading.report("G-parse", f"{path} cannot be read: {reason}", where, expected="a readable file", found=reason)
+        message = f"{path} cannot be read: {reason}"
+        reading.report("G-parse", message, where, expected="a readable file", found=reason, key=key)
         return None
 
 

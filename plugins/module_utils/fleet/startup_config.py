@@ -78,9 +78,13 @@ def _agents(documents: Sequence[Node], found: Sequence[Candidate], path: str, re
     lost = [agent for root in documents for agent in lost_agents.find(root, read, names)]
     if found:
         lost_agents.report(lost, reading)
-    elif not any(hit.rule == "G-parse" and hit.key != "include" for hit in reading.problems):
+    elif not any(_unreadable(problem, path) for problem in reading.problems):
         _report_none(lost, path, reading)
     return tuple(agents.values())
+
+
+def _unreadable(problem: Problem, path: str) -> bool:
+    return problem.rule == "G-parse" and problem.location.file == path and problem.key != "include"
 
 
 def _read(candidate: Candidate, profile: Profile, reading: Reading) -> Agent:
