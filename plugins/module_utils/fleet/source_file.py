@@ -19,7 +19,7 @@ LARGEST = 8 * 1024 * 1024
 
 _TELLING = re.compile(
     rb"sys\.path|addsitedir|sys\.modules|__path__|globals|exec|import_module|__import__|run_module|run_path"
-    rb"|spec_from_file_location"
+    rb"|spec_from_file_location|meta_path|_convert_"
 )
 """What a line must have in its text before the calls and assignments on it can matter here."""
 
@@ -56,7 +56,8 @@ class Import:
 @dataclass
 class SourceFile:
     """``path`` is relative to the root. Exactly one of ``tree`` and ``failure`` is None.
-    ``not_as_script`` says why a file that can be imported cannot be started."""
+    ``not_as_script`` says why a file that can be imported cannot be started; ``open_names`` that it
+    may define more names than it shows, ``own_path`` that it may hold more modules."""
 
     path: str
     tree: Optional[ast.Module] = None
@@ -177,7 +178,7 @@ def _describe_expressions(source: SourceFile, tree: ast.Module, telling: list[in
                 source.dynamic = _imports_by_call(expression, imports) or source.dynamic
                 source.open_names = source.open_names or _binds_by_call(expression)
                 additions.extend(_search_additions(expression))
-            elif getattr(expression, "attr", getattr(expression, "id", None)) == "__path__":
+            elif getattr(expression, "attr", getattr(expression, "id", None)) in ("__path__", "meta_path"):
                 source.own_path = True
     source.search_additions = tuple(additions)
     source.injected_modules = frozenset(injected)
@@ -283,7 +284,7 @@ def _binds_by_call(node: ast.Call) -> bool:
     if called == "setattr" and node.args:
         target = node.args[0]
         return isinstance(target, ast.Subscript) and dotted(target.value) == "sys.modules"
-    return called in ("exec", "globals")
+    return called in ("exec", "globals") or called.endswith("._convert_")
 
 
 def _search_additions(node: ast.Call) -> list[ast.expr]:
