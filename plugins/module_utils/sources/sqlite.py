@@ -25,6 +25,9 @@ HEADER = b"SQLite format 3\0"
 COMPANIONS = (b"-wal", b"-shm", b"-journal")
 BLOCK = 32 * 1024
 WAIT = 30.0
+_PAUSE = 0.001
+"""Short, because a busy writer leaves the database alone for no longer than that."""
+_BUSY = (5, 6)
 
 
 class SqliteReading(FileReading):
@@ -74,14 +77,14 @@ def _backup(path: bytes, copy: str, mode: str = "ro") -> None:
     deadline = time.monotonic() + WAIT
 
     def give_up(status: int, remaining: int, total: int) -> None:
-        if remaining and time.monotonic() > deadline:
+        if status in _BUSY and time.monotonic() > deadline:
             raise sqlite3.DatabaseError(f"a writer held it for {WAIT:g} s")
 
     with (
-        contextlib.closing(sqlite3.connect(f"file:{quote(path)}?mode={mode}", uri=True, timeout=WAIT)) as source,
+        contextlib.closing(sqlite3.connect(f"file:{quote(path)}?mode={mode}", uri=True, timeout=0)) as source,
         contextlib.closing(sqlite3.connect(copy)) as target,
     ):
-        source.backup(target, progress=give_up)
+        source.backup(target, progress=give_up, sleep=_PAUSE)
 
 
 def _recover(path: bytes, staging: str, copy: str) -> None:

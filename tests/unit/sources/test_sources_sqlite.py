@@ -100,7 +100,9 @@ def test_what_a_killed_writer_left_behind_is_recovered_in_the_copy_alone(tmp_pat
     folder.mkdir()
     with closing(sqlite3.connect(live / "m.db", isolation_level=None)) as database:
         database.execute("create table log (number integer primary key, twice integer)")
+        database.execute("begin")
         database.executemany("insert into log values (?, ?)", [(n, 2 * n) for n in range(1, 2001)])
+        database.execute("commit")
         database.execute("pragma cache_size = 5")
         database.execute("begin")
         database.execute("update log set twice = 0")
