@@ -8,6 +8,7 @@ without Ansible. PyYAML travels along in its pure Python form, used only where t
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import io
 import zipfile
@@ -46,6 +47,9 @@ def build() -> bytes:
     if yaml is not None and yaml.origin is not None:
         for path in sorted(Path(yaml.origin).parent.glob("*.py")):
             files[f"bundled/yaml/{path.name}"] = path.read_bytes()
+        for part in importlib.metadata.files("PyYAML") or ():
+            if part.name == "LICENSE":
+                files["bundled/yaml/LICENSE"] = Path(str(part.locate())).read_bytes()
     packed = io.BytesIO()
     packed.write(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:

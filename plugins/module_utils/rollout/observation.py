@@ -65,7 +65,17 @@ def observe(host: Host, target: Optional[Release]) -> Observation:
         )
         for name, agent in known.items()
     }
-    differences = ["the release is not staged"] if target is None else list(_differences(host, ledger, agents, target))
+    if target is None:
+        return Observation(ledger, agents, ("the release is not staged",))
+    differences = [
+        *_differences(host, ledger, agents, target),
+        *(
+            f"{name}: its slot {slot} leads to {release}"
+            for name, slots in pointers.items()
+            for slot, release in slots.items()
+            if release not in (target.id, serving[name]) and name in target.agents
+        ),
+    ]
     return Observation(ledger, agents, tuple(differences))
 
 
