@@ -17,6 +17,9 @@ from typing import Callable, Generator, Sequence, TypeVar
 from ..effects import Clock, Outcome
 from ..errors import ContinuityError
 
+SETTLES_WITHIN = 0.5
+"""Seconds for which an agent that cannot report readiness must stay up to count as started."""
+
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 Conversation = Generator[Question, Answer, Outcome]

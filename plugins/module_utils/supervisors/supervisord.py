@@ -19,7 +19,7 @@ from ..errors import ContinuityError
 from ..journal import durable
 from . import supervisord_config as config
 from . import supervisord_daemon as daemon
-from .conversation import hold
+from .conversation import SETTLES_WITHIN, hold
 from .supervisord_log import Exits
 from .supervisord_rpc import (
     ALREADY_ADDED,
@@ -47,7 +47,7 @@ Talk = Generator[Calls, Answers, Any]
 PAUSE = 0.03
 STATES = {
     STOPPED: "stopped",
-    STARTING: "starting",
+    STARTING: "running",
     RUNNING: "running",
     BACKOFF: "failed",
     STOPPING: "running",
@@ -55,7 +55,8 @@ STATES = {
     FATAL: "failed",
     UNKNOWN: "failed",
 }
-"""supervisord's states to ours. BACKOFF has died at once and is tried again later."""
+"""supervisord's states to ours. STARTING has a process, for less than a second yet; BACKOFF has died at
+once and is tried again later."""
 
 
 class SupervisordSupervisor:
@@ -210,10 +211,20 @@ class SupervisordSupervisor:
             failed = yield from _spawn(_name(process))
             trouble = trouble or failed
         away = 0.0 if held or not (served and replace) else round(self._clock.monotonic() - stopping_since, 3)
+        settled = self._clock.monotonic() + SETTLES_WITHIN
         for process in processes:
-            failed = yield from _settle(_name(process))
+            failed = yield from self._settle(_name(process), settled)
             trouble = trouble or failed
         return Outcome(agent, not trouble, trouble, away_seconds=away)
+
+    def _settle(self, name: str, until: float) -> Talk:
+        """Until it has stayed up for a while; returns why it did not."""
+        info = yield from _state(name)
+        while info["state"] == STARTING and self._clock.monotonic() < until:
+            info = yield from _state(name)
+        if info["state"] in (RUNNING, STARTING):
+            return ""
+        return f"did not stay up: {info['spawnerr'] or info['statename']}"
 
     def _stopped(self, agent: str) -> Generator[Calls, Answers, Outcome]:
         processes = yield from _processes(agent)
@@ -245,12 +256,11 @@ class SupervisordSupervisor:
         message = str(worker["spawnerr"]) if state == "failed" else ""
         if state == "running" and holder is not None and holder["state"] not in (RUNNING, STARTING):
             message = "its holder does not run: the socket closes with the worker"
-        alive = state in ("running", "starting")
         return ProcessStatus(
             agent,
             state,
             pid=worker["pid"] or None,
-            since=float(worker["start"]) if alive else None,
+            since=float(worker["start"]) if state == "running" else None,
             restarts=sum(exits.get(name, 0) for name in processes),
             message=message,
         )
@@ -350,13 +360,3 @@ def _spawn(name: str) -> Talk:
     if isinstance(answer, Fault) and answer.faultCode != ALREADY_STARTED:
         return f"did not start: {answer.faultString}"
     return ""
-
-
-def _settle(name: str) -> Talk:
-    """Until it has run for a second; returns why it did not."""
-    info = yield from _state(name)
-    while info["state"] == STARTING:
-        info = yield from _state(name)
-    if info["state"] == RUNNING:
-        return ""
-    return f"did not stay up: {info['spawnerr'] or info['statename']}"

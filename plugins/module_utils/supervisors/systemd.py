@@ -18,7 +18,7 @@ from typing import Any, Generator, Mapping, Optional, Sequence
 from ..effects import Clock, Outcome, ProcessStatus, Runner, Switch, Unit
 from ..errors import ContinuityError
 from . import systemd_units as units_text
-from .conversation import hold
+from .conversation import SETTLES_WITHIN, hold
 from .systemctl import Properties, Question, Systemctl
 from .systemd_units import BOOT_CHECK, SLOTS, TARGET, companion_unit, service_unit, socket_unit
 from .unit_files import read, write_changed
@@ -27,9 +27,6 @@ Seen = Mapping[str, Properties]
 Talk = Generator[Question, Seen, Any]
 
 PAUSE = 0.05
-SETTLES_WITHIN = 0.5
-"""Seconds for which an agent that cannot report readiness must stay up."""
-
 SERVING = ("active", "reloading")
 DOWN = ("inactive", "failed")
 STATES = {
