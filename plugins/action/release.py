@@ -152,9 +152,12 @@ class ActionModule(ActionBase):
             variables = hostvars[name]
             if "continuity_project" not in variables or "continuity_startup_config" not in variables:
                 continue
-            if os.path.realpath(self._loader.path_dwim(str(variables["continuity_project"]))) == os.path.realpath(project):
+            if os.path.realpath(self._loader.path_dwim(str(variables["continuity_project"]))) == os.path.realpath(
+                project
+            ):
                 given = {
-                    option: variables.get(f"continuity_{option}") or ARGUMENTS[option].get("default") for option in OF_HOST
+                    option: variables.get(f"continuity_{option}") or ARGUMENTS[option].get("default")
+                    for option in OF_HOST
                 }
                 yield {**_plain(given), "host": str(variables.get("continuity_host", name))}
 

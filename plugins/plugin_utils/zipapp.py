@@ -18,7 +18,7 @@ PLUGINS = Path(__file__).resolve().parent.parent
 INSIDE = "ansible_collections/fleetops/continuity/plugins"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
-MAIN = '''\
+MAIN = """\
 import os
 import sys
 
@@ -28,7 +28,7 @@ from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line i
 
 if __name__ == "__main__":
     sys.exit(main())
-'''
+"""
 
 
 def build() -> bytes:
@@ -47,9 +47,10 @@ def build() -> bytes:
     if yaml is not None and yaml.origin is not None:
         for path in sorted(Path(yaml.origin).parent.glob("*.py")):
             files[f"bundled/yaml/{path.name}"] = path.read_bytes()
-        for part in importlib.metadata.files("PyYAML") or ():
-            if part.name == "LICENSE":
-                files["bundled/yaml/LICENSE"] = Path(str(part.locate())).read_bytes()
+        for distribution in importlib.metadata.distributions(name="PyYAML"):
+            for part in distribution.files or ():
+                if part.name == "LICENSE":
+                    files["bundled/yaml/LICENSE"] = Path(str(part.locate())).read_bytes()
     packed = io.BytesIO()
     packed.write(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:

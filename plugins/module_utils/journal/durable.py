@@ -18,7 +18,7 @@ def sync_files(paths: Iterable[str]) -> None:
     """Make the content of many files durable. Several at a time: a journalling disk then writes one
     record for many of them."""
     with ThreadPoolExecutor(SYNCS_AT_A_TIME) as pool:
-        for _ in pool.map(_sync_file, paths):
+        for _synced in pool.map(_sync_file, paths):
             pass
 
 

@@ -136,6 +136,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "staged": ("run", "plan", "request", "release", "previous_release", "digest"),
     "armed": ("run", "deadline", "boot_id", "seconds"),
     "activated": ("run", "wave", "agents"),
+    "replaced": ("run", "wave", "agents", "seconds"),
     "verified": ("run", "wave", "verdict", "numbers"),
     "confirmed": ("run", "release", "seconds"),
     "rolled_back": ("run", "from_release", "to", "agents", "seconds", "reason", "ok"),

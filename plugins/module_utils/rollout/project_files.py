@@ -67,7 +67,9 @@ def scan(root: str) -> dict[str, ProjectFile]:
 
 def tree_digest(files: Mapping[str, ProjectFile]) -> str:
     """One digest for the whole project: paths, contents, executable or not."""
-    return hashlib.sha256(canonical({path: [file.sha256, file.mode] for path, file in files.items()}).encode()).hexdigest()
+    return hashlib.sha256(
+        canonical({path: [file.sha256, file.mode] for path, file in files.items()}).encode()
+    ).hexdigest()
 
 
 def _own_patterns(top: str) -> list[str]:

@@ -94,7 +94,7 @@ class ReleaseArchive:
         if expected:
             raise self._error(f"{len(expected)} files are missing, the first is {min(expected)!r}")
         sync_files(os.path.join(folder, path) for path in (NAME, *self.document["files"]))
-        for parent, _, _ in os.walk(folder, topdown=False):
+        for parent, _folders, _files in os.walk(folder, topdown=False):
             os.chmod(parent, 0o755)
             sync_directory(parent)
 

@@ -126,7 +126,9 @@ def build(
     files = {
         **{f"code/{path}": _entry(file.sha256, file.size, file.mode) for path, file in project.items()},
         **{
-            path: _entry(hashlib.sha256(content).hexdigest(), len(content), 0o755 if path.startswith("units/") else 0o644)
+            path: _entry(
+                hashlib.sha256(content).hexdigest(), len(content), 0o755 if path.startswith("units/") else 0o644
+            )
             for path, content in scripts.items()
         },
     }
@@ -152,7 +154,9 @@ def _agent(
     script = posixpath.normpath(agent.script_path)
     if script not in project:
         raise BuildError(
-            f"the script {script} is left out of releases", where=str(agent.script_location), fix="Look at .continuityignore"
+            f"the script {script} is left out of releases",
+            where=str(agent.script_location),
+            fix="Look at .continuityignore",
         )
     made_of = files_of(agent, script, closure.files, closure.dynamic, environment, project)
     content = start_script.write(
@@ -172,7 +176,9 @@ def _agent(
 def _check(config: HostConfig) -> None:
     for problem in config.problems:
         if problem.rule in UNREADABLE:
-            raise BuildError(problem.message, where=str(problem.location), fix="Run the audit playbook, then mend the config")
+            raise BuildError(
+                problem.message, where=str(problem.location), fix="Run the audit playbook, then mend the config"
+            )
     if not any(agent.enabled for agent in config.agents):
         raise BuildError("the startup config names no agent", where=config.file)
 

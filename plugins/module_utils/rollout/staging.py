@@ -116,7 +116,9 @@ def find(host: Host, release_id: Optional[str]) -> Optional[Release]:
 
 def _folders(root: str) -> list[Change]:
     absent = [folder for folder in FOLDERS if not os.path.isdir(os.path.join(root, folder))]
-    changes = [Change(f"folder {os.path.join(root, folder)}", "absent\n", f"{FOLDERS[folder]:04o}\n") for folder in absent]
+    changes = [
+        Change(f"folder {os.path.join(root, folder)}", "absent\n", f"{FOLDERS[folder]:04o}\n") for folder in absent
+    ]
     ledger = os.path.join(root, "ledger")
     if os.path.isdir(ledger) and stat.S_IMODE(os.stat(ledger).st_mode) != FOLDERS["ledger"]:
         changes.append(
@@ -162,7 +164,9 @@ def _release(host: Host, wish: Wish) -> list[Change]:
         return [Change(f"release {wish.release_id}", before, "", needs)]
     damage = host.releases.verify(wish.release_id)
     if damage:
-        return [Change(f"release {wish.release_id}", "".join(f"{line}\n" for line in damage), "as it was staged\n", needs)]
+        return [
+            Change(f"release {wish.release_id}", "".join(f"{line}\n" for line in damage), "as it was staged\n", needs)
+        ]
     return []
 
 

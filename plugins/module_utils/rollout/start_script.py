@@ -69,7 +69,9 @@ def environment_of(agent: Agent, config: HostConfig, values: Mapping[str, str], 
     return environment
 
 
-def write(agent: Agent, environment: Mapping[str, str], *, release: str, python: str, script: str, config: str) -> bytes:
+def write(
+    agent: Agent, environment: Mapping[str, str], *, release: str, python: str, script: str, config: str
+) -> bytes:
     """The script. ``script`` is relative to ``code``, ``config`` the startup config's name."""
     if "=" in python:
         raise VariableError("the path of an interpreter cannot hold '='", where=python)
