@@ -15,7 +15,8 @@ from .faults import DamagedError
 from .layout import is_digest
 
 TYPES = ("file", "directory", "symlink", "fifo")
-MAX_SIZE = 1 << 62
+MAX_SIZE = 1 << 44
+"""No file is larger on the file systems of today; a manifest that claims one wants to waste time."""
 Part = Union[str, int]
 """A block (its digest, hexadecimal) or a hole (its length)."""
 

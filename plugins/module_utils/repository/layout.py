@@ -111,14 +111,15 @@ class Repository:
                 "id": repository.id,
                 "version": VERSION,
             }
-            repository.publish(root / "config.json", canonical(config), "init")
+            repository.publish(root / "config.json", canonical({**config, "sha256": sha256(canonical(config))}), "init")
         return repository, True
 
     @classmethod
     def open(cls, path: str) -> Repository:
         file = Path(path) / "config.json"
         try:
-            config = json.loads(file.read_bytes())
+            content = file.read_bytes()
+            config = json.loads(content)
         except FileNotFoundError as error:
             raise RepositoryError(
                 "There is no repository here", where=path, fix="Make one with `continuity init` or by a first snapshot"
@@ -129,6 +130,9 @@ class Repository:
             raise DamagedError("The repository's config.json is not JSON", where=str(file)) from error
         if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("id"), str):
             raise DamagedError("This is not the config.json of a repository", where=str(file))
+        bare = {key: value for key, value in config.items() if key != "sha256"}
+        if content != canonical(config) or config.get("sha256") != sha256(canonical(bare)):
+            raise DamagedError("The repository's config.json was changed", where=str(file))
         features = config.get("features", [])
         unknown = set(map(str, features)) - KNOWN_FEATURES if isinstance(features, list) else {"features"}
         if config.get("version") != VERSION or unknown:

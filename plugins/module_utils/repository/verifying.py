@@ -66,7 +66,8 @@ def verify(
     """Verify the chosen snapshots (None: all, of ``host`` if given), and the chains that they are in.
 
     ``manifest`` looks at manifests, chains, index and lists of entries, and that every block is known
-    and its pack there; ``data`` reads every block and compares every file with its SHA-256 and MD5.
+    and its pack there; ``data`` reads every block and compares every file with its SHA-256 and MD5, and,
+    when all snapshots are verified, every pack file with its name.
     ``expected`` is the digest of a manifest that must be there.
     """
     result = Verified()
@@ -90,11 +91,30 @@ def verify(
     checked: set[str] = set()
     try:
         with ThreadPoolExecutor(max_workers=_WORKERS) as pool:
+            if level == "data" and chosen is None:
+                _packs(repository, sorted(index.packs() - index.missing), pool, result)
             for manifest in readable if chosen is None else chosen:
                 _snapshot(reader, manifest, level, pool, checked, result, progress)
     finally:
         reader.close()
     return result
+
+
+def _packs(repository: Repository, packs: Sequence[bytes], pool: ThreadPoolExecutor, result: Verified) -> None:
+    """Compare every pack file with its name: also the bytes that no snapshot needs."""
+
+    def fault(pack: bytes) -> str:
+        try:
+            sha256 = hashlib.sha256()
+            for piece in _stored(os.fsencode(repository.pack_file(pack.hex()))):
+                sha256.update(piece)
+        except OSError as error:
+            return f"The pack file cannot be read: {error.strerror}"
+        return "" if sha256.digest() == pack else "The pack file was changed"
+
+    for pack, what in zip(packs, pool.map(fault, packs)):
+        if what:
+            result.damaged[str(repository.pack_file(pack.hex()))] = what
 
 
 def _snapshot(

@@ -125,7 +125,9 @@ def test_a_repository_of_another_kind_is_refused(world: Any, config: dict[str, A
     world.write({"a": b"1"})
     world.take()
     file = Path(world.repository, "config.json")
-    file.write_bytes(canonical({**json.loads(file.read_bytes()), **config}))
+    changed = {**json.loads(file.read_bytes()), **config}
+    del changed["sha256"]
+    file.write_bytes(canonical({**changed, "sha256": sha256(canonical(changed))}))
     with pytest.raises(RepositoryError, match=said):
         Repository.open(world.repository)
 
