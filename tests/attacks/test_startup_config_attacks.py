@@ -236,6 +236,13 @@ HOSTILE = {
     "values": b"agent_groups: {g: {A: {script_path: a.py, port: '"
     + b"${A:-" * 20_000
     + b"', health_check_port: 8000}}}",
+    "blanks": b"agent_groups: {g: {A: {script_path: a.py, port: '${A:-1}"
+    + b" " * 500_000
+    + b"x', health_check_port: 1}}}",
+    "equals": b"agent_groups: {g: {A: {port: 7000, required: '${A:-1}"
+    + b" ==" * 500_000
+    + b"', health_check_port: 1}}}",
+    "includes": b"include: [" + b"x.yaml, {}, " * 30_000 + b"]",
     "sum": b"agent_groups: {g: {A: {script_path: a.py, port: '${A:-1}" + b"+1" * 50_000 + b"', health_check_port: 1}}}",
 }
 

@@ -19,8 +19,8 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
-TELLING_KEYS = frozenset(AGENT["properties"]) - {"description", "config", "environment", "name", "status"} | set(
-    OLD_KEYS
+TELLING_KEYS = frozenset(
+    ("script_path", "port", "health_check_port", "required", "dependencies", "env_vars", "module", "class", *OLD_KEYS)
 )
 """A mapping with one of these keys was meant to be an agent, with or without a script."""
 
@@ -31,6 +31,11 @@ def names_script(node: Node) -> bool:
     if script is not None:
         return script.kind == "scalar"
     return node.get("script") is not None and len(TELLING_KEYS & set(node.entries)) > 1
+
+
+def holds_script(node: Node) -> bool:
+    """Whether a mapping, or one directly inside of it, says which script it starts."""
+    return any(one.kind == "mapping" and names_script(one) for one in (node, *(child for _, child in node.children())))
 
 
 def looks_like_agent(node: Node) -> bool:
@@ -91,8 +96,9 @@ def _with_present_keys(entry: Node, name: str, reading: Reading) -> Node:
 
 def _check_shape(entry: Node, name: str, location: Location, reading: Reading, *, listed: bool) -> None:
     for violation in check(entry, LISTED_AGENT if listed else AGENT, at=location):
-        # what is wrong with dependencies is said below, in the words of the graph
-        if not violation.key.startswith("dependencies"):
+        # dependencies are spoken of in the words of the graph, an agent inside of an agent is a lost one
+        unknown = entry.get(violation.key) if violation.severity == "info" else None
+        if not violation.key.startswith("dependencies") and not (unknown is not None and holds_script(unknown)):
             reading.report(
                 "G-schema",
                 f"{name}: {violation.message}",
@@ -107,9 +113,9 @@ def _check_shape(entry: Node, name: str, location: Location, reading: Reading, *
 
 def _script(entry: Node, name: str, reading: Reading) -> tuple[str, Location]:
     node = entry.get("script_path")
-    if node is None or not isinstance(node.value, str) or not re.search(LINE["pattern"], node.value):
+    if node is None or next(check(node, LINE), None) is not None:
         return "", entry.location_of("script_path")
-    expansion = expressions.expand(node.value.strip(), reading.values)
+    expansion = expressions.expand(node.text.strip(), reading.values)
     if expansion.missing:
         reading.report(
             "G-schema",
@@ -117,7 +123,7 @@ def _script(entry: Node, name: str, reading: Reading) -> tuple[str, Location]:
             node.location,
             agent=name,
             expected="given values for: " + ", ".join(expansion.missing),
-            found=node.value,
+            found=node.text,
             key="script_path",
         )
     return expansion.text, entry.location_of("script_path")

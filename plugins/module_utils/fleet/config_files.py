@@ -13,95 +13,111 @@ from .reading import Reading
 from .yaml_document import MAX_BYTES, Fault, Node, parse, too_large
 
 MAX_FILES = 64
-"""Most files that one startup config may consist of."""
+"""Most files that one startup config may consist of; together they may hold MAX_BYTES."""
 
 
 def read_documents(path: str, reading: Reading) -> list[Node]:
     """The top-level mappings of the file and of its includes, included ones first (so that a file can
     say otherwise than what it includes). What cannot be read is reported and left out."""
-    documents: list[Node] = []
-    _read(path, reading, documents, [], set(), None)
-    return documents
+    files = _Files(reading)
+    files.read(path, [], None)
+    return files.documents
 
 
-def _read(
-    path: str,
-    reading: Reading,
-    documents: list[Node],
-    ancestors: list[str],
-    seen: set[str],
-    origin: Optional[Location],
-) -> None:
-    real = os.path.realpath(path)
-    where = origin or Location(path, 1)
-    if real in ancestors:
-        chain = " -> ".join(os.path.basename(name) for name in [*ancestors, real])
-        reading.report("G-parse", f"include goes round in a circle: {chain}", where, found=path, key="include")
-        return
-    if real in seen:
-        return
-    if len(seen) >= MAX_FILES:
-        reading.report(
-            "G-parse",
-            f"more than {MAX_FILES} files are included; {path} and what follows was not read",
-            where,
-            expected=f"at most {MAX_FILES} files",
-            found=path,
-            key="include",
-        )
-        return
-    seen.add(real)
-    content = _content(path, reading, where, key="include" if origin else "")
-    if content is None:
-        return
-    document = parse(content, path)
-    for fault in document.faults:
-        _report(fault, path, reading)
-    root = document.root
-    if root is None or root.kind != "mapping":
-        if root is not None and not (root.kind == "scalar" and root.value is None):
-            reading.report(
-                "G-schema",
-                f"a startup config is a mapping, here stands {root.describe()}",
-                root.location,
-                expected="a mapping",
-                found=root.describe(),
+class _Files:
+    """What has been read so far, and what may still be."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.documents: list[Node] = []
+        self._reading = reading
+        self._seen: set[str] = set()
+        self._bytes = 0
+        self._full = False
+
+    def read(self, path: str, ancestors: list[str], origin: Optional[Location]) -> None:
+        """One file after what it includes; each file once. ``origin`` is where it is included."""
+        real = os.path.realpath(path)
+        if real in ancestors:
+            chain = " -> ".join(os.path.basename(name) for name in [*ancestors, real])
+            self._refuse(
+                f"include goes round in a circle: {chain}", path, origin, expected="each file once", found=chain
             )
-        return
-    for target in _includes(root, reading):
-        included = os.path.join(os.path.dirname(path), target.text)
-        _read(included, reading, documents, [*ancestors, real], seen, target.location)
-    documents.append(root)
+        elif real not in self._seen and self._room(path, origin):
+            self._seen.add(real)
+            content = self._content(path, origin)
+            root = self._root(content, path) if content is not None else None
+            if root is not None:
+                for target in _includes(root, self._reading):
+                    included = os.path.join(os.path.dirname(path), target.text)
+                    self.read(included, [*ancestors, real], target.location)
+                self.documents.append(root)
 
+    def _refuse(self, message: str, path: str, origin: Optional[Location], *, expected: str, found: str) -> None:
+        where, key = (origin, "include") if origin else (Location(path, 1), "")
+        self._reading.report("G-parse", message, where, expected=expected, found=found, key=key)
 
-def _content(path: str, reading: Reading, where: Location, *, key: str) -> Optional[bytes]:
-    """The bytes of a regular file that is not too large. Others (a pipe, a device) are not opened."""
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            reading.report("G-parse", f"{path} is not a regular file", where, expected="a file", found=path, key=key)
+    def _room(self, path: str, origin: Optional[Location]) -> bool:
+        room = len(self._seen) < MAX_FILES and self._bytes <= MAX_BYTES
+        if not room and not self._full:
+            self._full = True
+            limit = f"at most {MAX_FILES} files, {MAX_BYTES} bytes"
+            message = f"too much is included: {path} and whatever follows was not read (limit {limit})"
+            self._refuse(message, path, origin, expected=limit, found=f"{len(self._seen)} files, {self._bytes} bytes")
+        return room
+
+    def _content(self, path: str, origin: Optional[Location]) -> Optional[bytes]:
+        """The bytes of a regular file that is not too large. Others (a pipe, a device) are not opened."""
+        try:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                self._refuse(f"{path} is not a regular file", path, origin, expected="a file", found="none")
+                return None
+            if status.st_size > MAX_BYTES:
+                self._report(too_large(status.st_size), path)
+                return None
+            with open(path, "rb") as file:
+                # one byte more than allowed, should it grow meanwhile
+                content = file.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self._refuse(f"{path} cannot be read: {reason}", path, origin, expected="a readable file", found=reason)
             return None
-        if status.st_size > MAX_BYTES:
-            _report(too_large(status.st_size), path, reading)
-            return None
-        with open(path, "rb") as file:
-            # one byte more than allowed, should it grow meanwhile
-            return file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        message = f"{path} cannot be read: {reason}"
-        reading.report("G-parse", message, where, expected="a readable file", found=reason, key=key)
+        self._bytes += len(content)
+        return content
+
+    def _root(self, content: bytes, path: str) -> Optional[Node]:
+        document = parse(content, path)
+        for fault in document.faults:
+            self._report(fault, path)
+        root = document.root
+        if root is None or root.kind == "mapping":
+            return root
+        if root.kind != "scalar" or root.value is not None:
+            stood = root.describe()
+            message = f"a startup config is a mapping, here stands {stood}"
+            self._reading.report("G-schema", message, root.location, expected="a mapping", found=stood)
         return None
+
+    def _report(self, fault: Fault, path: str) -> None:
+        self._reading.report(
+            fault.rule,
+            fault.message,
+            Location(path, fault.line),
+            expected=fault.expected,
+            found=fault.found,
+            key=fault.key,
+        )
 
 
 def _includes(root: Node, reading: Reading) -> list[Node]:
     node = root.get("include")
     if node is None:
         return []
-    targets = node.items if node.kind == "sequence" else [node]
-    good = [target for target in targets if isinstance(target.value, str) and target.value]
-    for target in targets:
-        if target not in good:
+    good = []
+    for target in node.items if node.kind == "sequence" else [node]:
+        if isinstance(target.value, str) and target.value:
+            good.append(target)
+        else:
             reading.report(
                 "G-schema",
                 f"include names files, here stands {target.describe()}",
@@ -111,14 +127,3 @@ def _includes(root: Node, reading: Reading) -> list[Node]:
                 key="include",
             )
     return good
-
-
-def _report(fault: Fault, path: str, reading: Reading) -> None:
-    reading.report(
-        fault.rule,
-        fault.message,
-        Location(path, fault.line),
-        expected=fault.expected,
-        found=fault.found,
-        key=fault.key,
-    )

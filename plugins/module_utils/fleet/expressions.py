@@ -15,9 +15,11 @@ from typing import Mapping, Optional
 MAX_NESTING = 8
 """Deepest ``${A:-${B:-…}}`` that is followed; what is deeper stays as it stands."""
 
+MAX_SUM = 200
+"""Longest sum that is calculated; the search for its terms takes the square of its length."""
+
 _OPENING = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-|\})")
 _TERM = re.compile(r"\s*([+-]?)\s*(?:([0-9]{1,9})|\$\{([A-Za-z_][A-Za-z0-9_]*)\})\s*")
-_COMPARISON = re.compile(r"\s*(['\"]?)(.*?)\1\s*(==|!=)\s*(['\"]?)(.*?)\4\s*\Z", re.DOTALL)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -97,6 +99,8 @@ def number(text: str, values: Mapping[str, str]) -> Number:
     total = 0
     variables: list[tuple[str, str]] = []
     position = 0
+    if len(expansion.text) > MAX_SUM:
+        return Number(missing=expansion.missing)
     while position < len(expansion.text):
         match = _TERM.match(expansion.text, position)
         if match is None or (position > 0 and not match.group(1)):
@@ -120,8 +124,13 @@ def truth(text: str, values: Mapping[str, str]) -> Optional[bool]:
     expansion = expand(text, values)
     if expansion.missing:
         return None
-    comparison = _COMPARISON.match(expansion.text)
-    if comparison:
-        equal = comparison.group(2).strip() == comparison.group(5).strip()
-        return equal if comparison.group(3) == "==" else not equal
+    for operator in ("==", "!="):
+        left, found, right = expansion.text.partition(operator)
+        if found:
+            return (_unquoted(left) == _unquoted(right)) == (operator == "==")
     return _WORDS.get(expansion.text.strip().lower())
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text

@@ -88,7 +88,8 @@ def _container(group: str, node: Node, location: Location, reading: Reading) -> 
 def _named(group: str, node: Node, reading: Reading) -> Iterator[Candidate]:
     for name, entry in node.entries.items():
         location = Location(entry.node.file, entry.line)
-        if names_script(entry.node) or (looks_like_agent(entry.node) and not _holds_agents(entry.node)):
+        meant = name not in NO_AGENTS and looks_like_agent(entry.node) and not _holds_agents(entry.node)
+        if names_script(entry.node) or meant:
             if _usable(name, entry.node, location, reading):
                 yield Candidate(entry.node, name, location, group, listed=False)
         elif not _holds_agents(entry.node):

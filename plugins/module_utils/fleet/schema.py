@@ -3,11 +3,11 @@
 """The shape of a startup config as a JSON Schema (draft 2020-12), and a check that knows lines.
 
 ``STARTUP_CONFIG`` is the whole schema for an editor or another validator. :func:`check` applies the
-part of JSON Schema that it uses (``$ref`` into ``$defs``, ``type``, ``required``,
-``properties``, ``additionalProperties``, ``items``, ``minimum``, ``maximum``, ``pattern``, ``anyOf``)
-to nodes, so that the same table serves both. ``x-severity`` says how bad a violation is (default
-``critical``), ``x-missing`` how bad it is that a required key is absent, ``x-expected`` what a person
-is told to write.
+part of JSON Schema that it uses (``$ref`` into ``$defs``, ``type``, ``required``, ``properties``,
+``additionalProperties``, ``items``, ``minimum``, ``maximum``, ``minLength``, ``pattern``, ``not`` with
+a pattern, ``anyOf``) to nodes, so that the same table serves both. ``x-severity`` says how bad a
+violation is (default ``critical``), ``x-missing`` how bad it is that a required key is absent,
+``x-expected`` what a person is told to write.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from .yaml_document import Node
 _EXPRESSION: dict[str, Any] = {"type": "string", "pattern": r"\$\{", "x-expected": "an expression with ${…}"}
 LINE: dict[str, Any] = {
     "type": "string",
-    "pattern": r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+$",
+    "minLength": 1,
+    "not": {"pattern": r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]"},
     "x-expected": "a string on one line, without control or direction characters, not empty",
 }
 _PORT: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 1024, "maximum": 65535}, _EXPRESSION]}
@@ -233,9 +234,15 @@ def _mismatch(node: Node, schema: Mapping[str, Any]) -> Optional[str]:
     measured = isinstance(value, (int, float)) and not isinstance(value, bool)
     if measured and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
         return f"{_TYPES[kinds[0]]}{_range(schema)}"
-    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
-        return str(schema.get("x-expected", f"text that matches {schema.get('pattern')}"))
+    if isinstance(value, str) and not _text_fits(value, schema):
+        return str(schema.get("x-expected", "text of another form"))
     return None
+
+
+def _text_fits(text: str, schema: Mapping[str, Any]) -> bool:
+    refused = schema.get("not", {}).get("pattern")
+    wanted = len(text) >= schema.get("minLength", 0) and re.search(schema.get("pattern", ""), text)
+    return bool(wanted) and not (refused and re.search(refused, text))
 
 
 def _range(schema: Mapping[str, Any]) -> str:

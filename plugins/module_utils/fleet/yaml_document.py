@@ -61,7 +61,7 @@ class Entry(NamedTuple):
     node: Node
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
     """A scalar, a sequence or a mapping, with the lines that it covers.
 

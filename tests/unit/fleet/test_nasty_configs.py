@@ -52,8 +52,8 @@ def test_a_group_one_level_too_deep_loses_its_agents(config: Config) -> None:
 def test_an_agent_inside_of_an_agent_is_lost(config: Config) -> None:
     host = config.load(HEAD + entry("B", 6, 7001))
     assert [agent.name for agent in host.agents] == ["A"]
-    lost = [problem for problem in host.problems if problem.rule == "G-lost-agents"]
-    assert [(problem.agent, problem.location.line) for problem in lost] == [("B", 7)]
+    (problem,) = host.problems
+    assert (problem.rule, problem.agent, problem.location.line) == ("G-lost-agents", "B", 7)
 
 
 def test_an_agent_one_level_too_shallow_is_lost(config: Config) -> None:

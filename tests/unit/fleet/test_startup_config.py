@@ -428,7 +428,14 @@ def test_a_file_whose_only_include_is_missing_has_no_agents(load: Load) -> None:
 def test_includes_end_somewhere(load: Load) -> None:
     files = {f"f{number}.yaml": f"include: f{number + 1}.yaml\n" for number in range(100)}
     host = load("include: f0.yaml\n", **files)
-    assert any("more than 64 files" in problem.message for problem in host.problems)
+    assert [problem.message for problem in host.problems if "too much is included" in problem.message]
+
+
+def test_includes_together_are_no_larger_than_one_file_may_be(load: Load) -> None:
+    files = {f"f{number}.yaml": "# filling\n" * 150_000 for number in range(10)}
+    host = load("include: [" + ", ".join(files) + f"]\nagent_groups:\n  g:\n    A: {TWO}\n", **files)
+    assert len([problem for problem in host.problems if "too much is included" in problem.message]) == 1
+    assert names(host) == ["A"]
 
 
 SHARED = (
