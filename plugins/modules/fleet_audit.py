@@ -244,7 +244,8 @@ def execute(call: Call) -> dict[str, Any]:
     result = {**report.document(), "blocking": len(blocking), "report": report.text().splitlines(), "changed": False}
     if report.unreadable or blocking:
         shown = "; ".join(f"{one.file}:{one.line} {one.rule}: {one.message}" for one in blocking[:3])
-        message = report.unreadable or f"{len(blocking)} findings are neither corrected nor accepted: {shown}"
+        number = "1 finding is" if len(blocking) == 1 else f"{len(blocking)} findings are"
+        message = report.unreadable or f"{number} neither corrected nor accepted: {shown}"
         result.update(failed=True, msg=message)
     return result
 

@@ -52,13 +52,49 @@ NAMES = ["a", "b", "BaseAgent", "os", "sys", "Agent0", "common", "x.y", "sys.pat
 PIECES = st.sampled_from(
     [
         *("import {0}", "from {0} import {1}", "from {0} import *", "from . import {1}", "import {0} as {1}"),
-        *("{1} = {0}", "{1} = {0}({2})", "{1} += {0}", "del {1}", "class {1}({0}): pass", "class {1}({0}, {2}): {0} = {2}"),
-        *("def {1}({2}={0}): return {0}", "@{0}\ndef {1}(): ...", "async def {1}(): await {0}", "global {1}", "raise {0}"),
-        *("try:\n    {0}\nexcept {1}:\n    {2}", "try:\n    import {0}\nexcept ImportError:\n    import {1}", "assert {0}"),
-        *("if {0}:\n    {1}\nelse:\n    {2}", "for {1} in {0}: {2}", "while {0}: break", "with {0} as {1}: {2}", "lambda {1}: {0}"),
+        *(
+            "{1} = {0}",
+            "{1} = {0}({2})",
+            "{1} += {0}",
+            "del {1}",
+            "class {1}({0}): pass",
+            "class {1}({0}, {2}): {0} = {2}",
+        ),
+        *(
+            "def {1}({2}={0}): return {0}",
+            "@{0}\ndef {1}(): ...",
+            "async def {1}(): await {0}",
+            "global {1}",
+            "raise {0}",
+        ),
+        *(
+            "try:\n    {0}\nexcept {1}:\n    {2}",
+            "try:\n    import {0}\nexcept ImportError:\n    import {1}",
+            "assert {0}",
+        ),
+        *(
+            "if {0}:\n    {1}\nelse:\n    {2}",
+            "for {1} in {0}: {2}",
+            "while {0}: break",
+            "with {0} as {1}: {2}",
+            "lambda {1}: {0}",
+        ),
         *("if __name__ == '__main__':\n    {0}({1})", "sys.path.insert(0, {0})", "sys.path += [{0}, {1} / {2}]"),
-        *("importlib.import_module({0})", "__import__('{0}')", "exec({0})", "globals()['{1}'] = {0}", "[{0} for {1} in {2}]"),
-        *("print(({1} := {0}))", "match {0}:\n    case {1}: {2}", "type {1} = {0}", "x: {0} = {1}", "return {0}", "{0} = = {1}"),
+        *(
+            "importlib.import_module({0})",
+            "__import__('{0}')",
+            "exec({0})",
+            "globals()['{1}'] = {0}",
+            "[{0} for {1} in {2}]",
+        ),
+        *(
+            "print(({1} := {0}))",
+            "match {0}:\n    case {1}: {2}",
+            "type {1} = {0}",
+            "x: {0} = {1}",
+            "return {0}",
+            "{0} = = {1}",
+        ),
     ]
 )
 
@@ -101,10 +137,14 @@ def standard_scripts() -> list[Path]:
 def test_the_standard_library_has_no_failing_module(tmp_path):
     """Every module of it can be imported here; so nothing certain may be said against one. Its own
     imports are copied along under another package, which makes them the project's."""
-    files = {path.name: path.read_bytes() for path in sorted(STANDARD_LIBRARY.glob("*.py")) if path.name not in LEFT_OUT}
+    files = {
+        path.name: path.read_bytes() for path in sorted(STANDARD_LIBRARY.glob("*.py")) if path.name not in LEFT_OUT
+    }
     report = audited(tmp_path, {f"library/{name}": content for name, content in files.items()})
     certain = [
-        one for one in report.findings if one.risk == "A" and one.severity == "critical" and one.evidence.get("kind") != "relative"
+        one
+        for one in report.findings
+        if one.risk == "A" and one.severity == "critical" and one.evidence.get("kind") != "relative"
     ]
     assert [(one.file, one.line, one.message) for one in certain] == []
 
@@ -141,11 +181,36 @@ def test_what_the_audit_calls_broken_really_breaks(tmp_path):
     """Random small programs, started for real: one that runs to its end has no critical finding."""
     chance = random.Random(7)
     root = tmp_path / "project"
-    modules = {"kit/__init__.py": "size = 1\n", "kit/one.py": "from kit import size\nfrom kit.two import *\n", "kit/two.py": "deep = 2\n"}
+    modules = {
+        "kit/__init__.py": "size = 1\n",
+        "kit/one.py": "from kit import size\nfrom kit.two import *\n",
+        "kit/two.py": "deep = 2\n",
+    }
     pieces = [
-        *("import os", "import sys", "import kit", "import kit.one", "import kit.gone", "from kit import one", "from kit import none"),
-        *("from kit.one import deep", "from kit.one import size, deep", "print(deep)", "print(size)", "print(os.sep)", "print(sys.argv)"),
-        *("class A(one.A if False else object): pass", "def f(x=size): return nowhere", "x = kit.size", "x += 1", "x = [y for y in (1,)]"),
+        *(
+            "import os",
+            "import sys",
+            "import kit",
+            "import kit.one",
+            "import kit.gone",
+            "from kit import one",
+            "from kit import none",
+        ),
+        *(
+            "from kit.one import deep",
+            "from kit.one import size, deep",
+            "print(deep)",
+            "print(size)",
+            "print(os.sep)",
+            "print(sys.argv)",
+        ),
+        *(
+            "class A(one.A if False else object): pass",
+            "def f(x=size): return nowhere",
+            "x = kit.size",
+            "x += 1",
+            "x = [y for y in (1,)]",
+        ),
         "try:\n    import kit.gone\nexcept ImportError:\n    kit = None",
         "try:\n    print(nowhere)\nexcept NameError:\n    nowhere = 1",
         "if __name__ == '__main__':\n    print(size)",
@@ -181,7 +246,11 @@ def test_what_the_audit_calls_broken_really_breaks(tmp_path):
     assert 10 < len(failed) < 60
     wrongly = [name for name in programs if position[name] in broken and name not in failed]
     assert wrongly == []
-    missed = [name for name, error in failed.items() if error in ("ImportError", "ModuleNotFoundError", "NameError") and position[name] not in broken]
+    missed = [
+        name
+        for name, error in failed.items()
+        if error in ("ImportError", "ModuleNotFoundError", "NameError") and position[name] not in broken
+    ]
     assert missed == []
 
 
@@ -192,7 +261,9 @@ def test_a_tree_of_many_links_ends_in_bounded_time(tmp_path):
         os.symlink("..", root / "a" / f"up{number}")
     os.symlink("/", root / "a" / "everything")
     started = time.monotonic()
-    report = audited(tmp_path, {"a/run.py": b"import a.up1.a.up2.a.gone\nimport a.everything.etc.gone\n", "gone/x.py": b""})
+    report = audited(
+        tmp_path, {"a/run.py": b"import a.up1.a.up2.a.gone\nimport a.everything.etc.gone\n", "gone/x.py": b""}
+    )
     assert time.monotonic() - started < 5
     assert report.agents == 2
 
@@ -217,4 +288,7 @@ def test_deep_statements_end(tmp_path):
     tries = "".join(f"{' ' * level}try:\n" for level in range(18)) + " " * 18 + "import gone\n"
     tries += "".join(f"{' ' * level}except ImportError: pass\n" for level in reversed(range(18)))
     chain = "x = 1\nif x: pass\n" + "".join(f"elif x == {number}: pass\n" for number in range(900))
-    assert audited(tmp_path, {"deep.py": deep.encode(), "tries.py": tries.encode(), "chain.py": chain.encode()}).agents == 3
+    assert (
+        audited(tmp_path, {"deep.py": deep.encode(), "tries.py": tries.encode(), "chain.py": chain.encode()}).agents
+        == 3
+    )

@@ -57,21 +57,25 @@ class Report:
         }
 
     def text(self) -> str:
-        lines = text_lines(self.findings)
-        lines += ["", *self.baseline.lines()] if self.baseline.lines() else []
-        lines += [""] if lines else []
-        for risk, why in self.not_audited.items():
-            lines.append(f"Risk {risk} ({RISKS[risk]}) was not audited: {why}")
-        if self.unreadable:
-            lines.append(f"Could not audit: {self.unreadable}")
-        lines.append(f"{self.agents} agents in {self.waves} waves: {self._verdict()}")
-        return "\n".join(lines)
+        left_out = [f"Risk {risk} ({RISKS[risk]}) was not audited: {why}" for risk, why in self.not_audited.items()]
+        cannot = [f"Could not audit: {self.unreadable}"] if self.unreadable else []
+        agents, waves = _number(self.agents, "agent"), _number(self.waves, "wave")
+        last = f"{agents} in {waves}: {self._verdict()}"
+        parts = [text_lines(self.findings), self.baseline.lines(), [*left_out, *cannot, last]]
+        return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
     def _verdict(self) -> str:
         if not self.findings:
             return "no findings"
         worst = [(name, sum(one.severity == name for one in self.findings)) for name in SEVERITIES]
-        return f"{len(self.findings)} findings ({', '.join(f'{count} {name}' for name, count in worst if count)})"
+        shown = ", ".join(
+            _number(count, name) if name == "warning" else f"{count} {name}" for name, count in worst if count
+        )
+        return f"{_number(len(self.findings), 'finding')} ({shown})"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def audit(

@@ -83,7 +83,7 @@ class Applied:
         }
 
     def lines(self) -> list[str]:
-        lines = [f"Accepted by the baseline: {len(self.accepted)} findings"] if self.accepted else []
+        lines = [f"Accepted by the baseline: {len(self.accepted)}"] if self.accepted else []
         lines += [f"  expired on {entry.expires.isoformat()}: {entry.where} ({entry.reason})" for entry in self.expired]
         lines += [f"  matches nothing: {entry.where} ({entry.reason})" for entry in self.unused]
         return lines

@@ -63,7 +63,7 @@ def test_text_groups_by_risk(capsys):
     assert status == 1
     assert lines[0] == "Risk C: port space" and "Risk B: dependency graph" in lines
     assert any(f"{FLEET / 'pc2' / 'startup_config.yaml'}:57" in line for line in lines)
-    assert lines[-1] == "77 agents in 7 waves: 12 findings (1 critical, 10 warning, 1 info)"
+    assert lines[-1] == "77 agents in 7 waves: 12 findings (1 critical, 10 warnings, 1 info)"
 
 
 def clean(tmp_path):
@@ -74,7 +74,7 @@ def clean(tmp_path):
 
 def test_clean_is_0(capsys, tmp_path):
     status, out, _ = run(capsys, clean(tmp_path))
-    assert status == 0 and out.splitlines()[-1] == "1 agents in 1 waves: no findings"
+    assert status == 0 and out.splitlines()[-1] == "1 agent in 1 wave: no findings"
 
 
 def test_accepted_findings_leave_it_clean(capsys, tmp_path):

@@ -107,7 +107,7 @@ REFUSED = {
     "unknown risk": ("accepted:\n  - {risk: Z, reason: known, expires: 2027-01-01}\n", "no risk 'Z'"),
     "no list": ("accepted: {rule: C-range}\n", "list under the key"),
     "no mapping": ("accepted: [C-range]\n", "is a mapping"),
-    "no YAML": ("accepted: [\n", ""),
+    "no YAML": ("accepted: [\n", "expected"),
     "key twice": ("accepted: []\naccepted: []\n", "already stands"),
 }
 
