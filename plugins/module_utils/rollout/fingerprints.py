@@ -18,6 +18,7 @@ from ..effects import Probe, Unit
 from ..fleet.model import Agent
 from ..journal.chain import canonical
 from .project_files import ProjectFile
+from .start_script import CODE
 
 
 def files_of(
@@ -36,7 +37,7 @@ def files_of(
     named = {
         normal
         for text in _texts([agent.raw, dict(environment)])
-        for normal in (posixpath.normpath(text),)
+        for normal in (posixpath.normpath(text.replace(CODE, ".", 1)),)
         if text and normal != "." and not normal.startswith(("/", ".."))
     }
     return tuple(

@@ -32,7 +32,8 @@ class UnfinishedRun:
 
     ``stage`` is the furthest of ``model.STATES`` that it is in now; ``activated_agents`` are in the
     order of their activation; ``deadline`` is in the seconds of ``Clock.monotonic`` of the boot named
-    by ``boot_id``, None before the dead man was armed; ``waves_verified`` lists passed waves only.
+    by ``boot_id``, None before the dead man was armed; ``waves_verified`` lists passed waves only, also
+    those in which nothing had to be activated here.
     """
 
     run: str
@@ -128,7 +129,8 @@ def _advanced(unfinished: Optional[UnfinishedRun], event: str, entry: Mapping[st
         return replace(unfinished, stage="activated", activated_agents=tuple(agents), waves_activated=tuple(waves))
     if event == "verified" and entry["verdict"] == "pass":
         waves = dict.fromkeys((*unfinished.waves_verified, entry["wave"]))
-        return replace(unfinished, stage="verified", waves_verified=tuple(waves))
+        stage = "verified" if entry["wave"] in unfinished.waves_activated else unfinished.stage
+        return replace(unfinished, stage=stage, waves_verified=tuple(waves))
     return unfinished
 
 

@@ -5,9 +5,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
-from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.ledger import Ledger, LedgerError
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.ledger import (
+    Ledger,
+    LedgerError,
+    compute_state,
+    refusal,
+)
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.model import Plan, Wave
 
 
@@ -191,6 +198,92 @@ def test_a_confirmation_after_the_dead_man_is_refused(ledger):
     rolled_back(ledger, "R1", None)
     with pytest.raises(LedgerError, match="no rollout is unfinished"):
         ledger.append("confirmed", run="run1", release="R1", seconds=1.0)
+
+
+NAMES = st.sampled_from(["R1", "R2", "R3"])
+RUNS = st.sampled_from(["run1", "run2"])
+EVENTS = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "event": st.just("staged"),
+            "run": RUNS,
+            "plan": NAMES,
+            "release": NAMES,
+            "request": st.just("q"),
+            "previous_release": st.none() | NAMES,
+            "digest": st.just("d"),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "event": st.just("armed"),
+            "run": RUNS,
+            "deadline": st.floats(0, 9),
+            "boot_id": st.just("b"),
+            "seconds": st.just(1.0),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "event": st.just("activated"),
+            "run": RUNS,
+            "wave": st.integers(1, 3),
+            "agents": st.lists(st.sampled_from("ABC"), max_size=3),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "event": st.just("verified"),
+            "run": RUNS,
+            "wave": st.integers(1, 3),
+            "verdict": st.sampled_from(["pass", "fail", "inconclusive"]),
+            "numbers": st.just({}),
+        }
+    ),
+    st.fixed_dictionaries({"event": st.just("confirmed"), "run": RUNS, "release": NAMES, "seconds": st.just(1.0)}),
+    st.fixed_dictionaries(
+        {
+            "event": st.just("rolled_back"),
+            "run": RUNS,
+            "from_release": NAMES,
+            "to": st.none() | NAMES,
+            "agents": st.just([]),
+            "seconds": st.just(1.0),
+            "reason": st.just("r"),
+            "ok": st.booleans(),
+        }
+    ),
+    st.fixed_dictionaries({"event": st.just("quarantined"), "release": NAMES, "reason": st.just("r")}),
+    st.fixed_dictionaries({"event": st.just("resumed"), "run": RUNS}),
+    st.fixed_dictionaries({"event": st.just("removed"), "release": NAMES}),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(EVENTS, max_size=40))
+def test_no_order_of_events_breaks_the_rules(events):
+    entries = []
+    for fields in events:
+        before = compute_state(entries)
+        if refusal(before, fields["event"], fields) is not None:
+            continue
+        entries.append(fields)
+        state = compute_state(entries)
+        assert state.previous is None or state.previous not in (state.current, *state.quarantined)
+        assert state.current is None or state.current == state.history[-1]
+        run = state.unfinished
+        if fields["event"] == "confirmed":
+            assert run is None and state.current == fields["release"]
+        elif fields["event"] == "rolled_back" and fields["ok"]:
+            assert run is None and state.current == fields["to"]
+        elif fields["event"] != "removed":
+            assert state.current == before.current
+        if run is not None and run.stage != "staged":
+            assert run.deadline is not None
+        assert not (run is not None and run.waves_activated and run.stage in ("staged", "armed"))
+        if before.unfinished is not None and before.unfinished.stage in ("armed", "activated", "verified"):
+            ended = fields["event"] in ("confirmed", "rolled_back")
+            assert ended or (run is not None and run.plan_hash == before.unfinished.plan_hash)
 
 
 def test_a_plan_comes_back_as_it_was_saved(ledger):

@@ -145,6 +145,15 @@ def test_entry_environment_rule_and_interpreter_change_an_agent(workshop):
     assert changed() == set(before)
 
 
+def test_files_that_an_agents_environment_names_count_for_it(workshop):
+    text = workshop.config.read_text()
+    workshop.config.write_text(text.replace("dependencies: [Alone]", "env_vars: {MODELS: '${PWD}/models'}"))
+    before = workshop.fingerprints()
+    workshop.write("models/small.bin", "other weights")
+    after = workshop.fingerprints()
+    assert before["Shares"] != after["Shares"]
+
+
 def test_the_id_depends_on_everything_that_a_release_is_made_of(workshop):
     ids = {workshop.build().release.id}
     ids.add(workshop.build(python="/usr/bin/python3").release.id)
