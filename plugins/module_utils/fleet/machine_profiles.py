@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Collection, Mapping, Optional, Sequence
 
+from .agent_entry import looks_like_agent
 from .layouts import Candidate
 from .reading import Reading
 from .yaml_document import Node
@@ -48,10 +49,20 @@ def profile_of(documents: Sequence[Node], found: Collection[Candidate], reading:
             groups = _listed(profile, _GROUP_LISTS, {candidate.group for candidate in found}, reading)
             agents = _listed(profile, _AGENT_LISTS, names, reading)
         general = root.get("overrides")
-        for holder in (general, _of_host(general, reading.host)):
-            for key, entry in holder.entries.items() if holder is not None else ():
+        for holder in filter(None, (general, _of_host(general, reading.host))):
+            for key, entry in holder.entries.items():
                 if key in names and entry.node.kind == "mapping":
                     overrides[key] = overridden(overrides.get(key, entry.node), entry.node)
+                elif looks_like_agent(entry.node):
+                    reading.report(
+                        "G-schema",
+                        f"overrides {key}, which this config does not declare",
+                        holder.location_of(key),
+                        severity="warning",
+                        expected="the name of an agent of this config",
+                        found=key,
+                        key=f"overrides.{key}",
+                    )
     return Profile(groups, agents, overrides)
 
 

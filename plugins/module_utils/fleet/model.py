@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Iterator, Mapping, NamedTuple, Optional, Union
 
 
@@ -138,8 +139,8 @@ class Fleet:
     def __len__(self) -> int:
         return sum(len(host.agents) for host in self.hosts)
 
-    @property
-    def agents(self) -> dict[AgentId, Agent]:
+    @cached_property
+    def agents(self) -> Mapping[AgentId, Agent]:
         return {agent.id: agent for agent in self}
 
     @property

@@ -39,7 +39,7 @@ def test_the_real_files_fit(host: str) -> None:
 VALUES = st.one_of(
     st.none(),
     st.booleans(),
-    st.sampled_from([0, -1, 1, 80, 128, 1023, 1024, 7000, 65535, 65536, 1.5, 99.0]),
+    st.sampled_from([0, -1, 1, 80, 128, 1023, 1024, 7000, 65535, 65536, 1.5, 99.5]),
     st.sampled_from(["", "a.py", "${PORT_OFFSET}+7000", "7000", "a\nb", "a\n", "a\u202eb"]),
     st.lists(st.sampled_from(["A", 5, None]), max_size=2),
     st.dictionaries(st.sampled_from(["order", "level", "cpu_percent", "x"]), st.sampled_from([1, "x", None, 0])),
