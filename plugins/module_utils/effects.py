@@ -77,10 +77,12 @@ class Unit:
     The command is a file that both slots reach through a link, so a new release never needs a
     new unit; only a change of ``sockets``, ``user``, … does.
 
-    ``sockets`` are ``host:port`` strings that the supervisor binds and hands over; empty for an
-    agent that binds by itself. ``stop_seconds`` is the time for draining before it is killed.
+    ``sockets`` are ``host:port`` strings that the supervisor binds and hands over (supervisord: only
+    the first); empty for an agent that binds by itself. ``stop_seconds`` is the time for draining before it is killed.
     ``directory`` is the working directory, ``log_file`` takes stdout and stderr, ``credentials``
-    maps a credential's name to the file that holds it.
+    maps a credential's name to the file that holds it. ``overlap`` says that the old and the new
+    instance may run side by side while one hands over to the other: every port comes from the
+    supervisor, and the state bears two writers. Only systemd makes use of it.
     """
 
     agent: str
@@ -90,6 +92,7 @@ class Unit:
     user: Optional[str] = None
     stop_seconds: float = 10.0
     credentials: Mapping[str, str] = field(default_factory=dict)
+    overlap: bool = False
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def show(unit: str, name: str) -> str:
 
 def blue_green_loses_no_request() -> dict[str, Any]:
     with HostRoot() as host:
-        address = host.agent("SpeechAgent")
+        address = host.agent("SpeechAgent", overlap=True)
         assert host.install() == ["SpeechAgent"]
         assert host.install() == []
         assert host.supervisor.status(["SpeechAgent"])["SpeechAgent"].state == "stopped"
@@ -142,9 +142,33 @@ def blue_green_loses_no_request() -> dict[str, Any]:
         return {"lost": load.failed, "total": load.total}
 
 
+def one_instance_at_a_time_loses_no_request() -> dict[str, Any]:
+    """An agent that could not bear a second instance beside it: each takes a lock, or ends."""
+    with HostRoot() as host:
+        address = host.agent("SpeechAgent")
+        for release in ("r1", "r2", "r3", "r4", "r5"):
+            command = shlex.join([sys.executable, str(host.path / "http_agent.py"), release, address])
+            host.script("SpeechAgent", release, f"exec 9>lock; flock -n 9 || exit 9; exec {command}")
+        host.install()
+        assert host.supervisor.take_over(["SpeechAgent"], host.to("r1"), timeout=30)["SpeechAgent"].ok
+        with Load(address) as load:
+            for release in ("r2", "r3", "r4", "r5"):
+                outcome = host.supervisor.take_over(["SpeechAgent"], host.to(release), timeout=30)["SpeechAgent"]
+                assert (outcome.ok, outcome.away_seconds) == (True, 0.0), outcome
+                status = host.supervisor.status(["SpeechAgent"])["SpeechAgent"]
+                assert (status.state, status.slot, status.restarts) == ("running", "blue", 0)
+                assert host.pointed("SpeechAgent", "blue") == host.pointed("SpeechAgent", "green") == release
+                assert ask(address)["release"] == release
+            assert host.supervisor.restart(["SpeechAgent"], timeout=30)["SpeechAgent"].ok
+        assert load.failed == 0, load.errors
+        assert load.total > 300
+        assert set(load.releases) == {"r1", "r2", "r3", "r4", "r5"}
+        return {"lost": load.failed, "total": load.total}
+
+
 def bad_release_leaves_the_old_one_serving() -> dict[str, Any]:
     with HostRoot() as host:
-        bad, good = host.agent("Bad"), host.agent("Good")
+        bad, good = host.agent("Bad", overlap=True), host.agent("Good", overlap=True)
         host.script("Bad", "r2", "exit 3")
         host.install()
         host.supervisor.take_over(["Bad", "Good"], host.to("r1"), timeout=30)
@@ -364,6 +388,7 @@ def batch_of_77() -> dict[str, Any]:
 
 SCENARIOS = (
     blue_green_loses_no_request,
+    one_instance_at_a_time_loses_no_request,
     bad_release_leaves_the_old_one_serving,
     agent_without_socket_is_away_and_says_so,
     killed_agent_is_counted_and_traffic_waits,

@@ -19,7 +19,8 @@ from ..fleet.model import Agent
 
 KEYS: Mapping[str, tuple[type, ...]] = {
     "match": (list, str),
-    "socket": (bool,),
+    "socket": (bool, list),
+    "overlap": (bool,),
     "probe": (dict,),
     "user": (str,),
     "stop_seconds": (int, float),
@@ -35,7 +36,12 @@ PROBE_KEYS: Mapping[str, tuple[type, ...]] = {
     "timeout": (int, float),
 }
 PROBE_KINDS = ("http", "zmq", "tcp", "command", "file_age")
-DEFAULTS: Mapping[str, Any] = {"socket": False, "probe": {"kind": "tcp", "port": "port"}, "stop_seconds": 10.0}
+DEFAULTS: Mapping[str, Any] = {
+    "socket": False,
+    "overlap": False,
+    "probe": {"kind": "tcp", "port": "port"},
+    "stop_seconds": 10.0,
+}
 
 _PORT = re.compile(r"(port|health_check_port)(?:\+(\d{1,5}))?")
 
@@ -80,12 +86,15 @@ def bind_address(agent: Agent, address: Optional[str]) -> str:
 
 
 def unit_of(agent: Agent, rule: Mapping[str, Any], bind: str) -> Unit:
-    """The agent's unit; its paths are relative to the host root."""
+    """The agent's unit; its paths are relative to the host root. ``socket: true`` means the agent's port,
+    a list means each of its ports."""
+    handed_over = rule["socket"] if isinstance(rule["socket"], list) else ["port"] * rule["socket"]
     return Unit(
         agent=agent.name,
         directory=f"state/{agent.name}",
         log_file=f"logs/{agent.name}.log",
-        sockets=(f"{bind}:{_port(agent, 'port', 'socket')}",) if rule["socket"] else (),
+        sockets=tuple(f"{bind}:{_port(agent, port, 'socket')}" for port in handed_over),
+        overlap=rule["overlap"] and bool(handed_over),
         user=rule.get("user"),
         stop_seconds=float(rule["stop_seconds"]),
         credentials=dict(rule.get("credentials", {})),

@@ -180,7 +180,7 @@ def daemon(files: Files) -> str:
 
 
 def program(files: Files, unit: Unit) -> str:
-    """conf.d/<Agent>.conf."""
+    """conf.d/<Agent>.conf. supervisord can hand over one socket; an agent binds its further ones itself."""
     check_name(unit.agent)
     script = os.path.join(files.root, "agents", unit.agent, "blue", "units", unit.agent)
     common = COMMON.format(
@@ -194,12 +194,6 @@ def program(files: Files, unit: Unit) -> str:
         common += f'environment=CREDENTIALS_DIRECTORY="{_value(files.credentials(unit.agent))}"\n'
     if not unit.sockets:
         return WITHOUT_SOCKET.format(agent=unit.agent, script=_command([script])) + common
-    if len(unit.sockets) > 1:
-        raise ContinuityError(
-            f"supervisord can hand over one socket, {unit.agent} names {len(unit.sockets)}",
-            where=unit.agent,
-            fix="Hand over the one that takes requests, or run this host under systemd",
-        )
     if not re.fullmatch(r"[^\s:]+:\d+", unit.sockets[0]):
         raise ContinuityError(
             f"supervisord cannot bind {unit.sockets[0]!r}",

@@ -33,7 +33,7 @@ Properties = Mapping[str, str]
 
 
 class Question(NamedTuple):
-    """``start stop reset-failed`` or ``look`` for some units (answered by their states), or ``show``."""
+    """``start restart stop reset-failed`` or ``look`` for some units (answered by their states), or ``show``."""
 
     verb: str
     units: tuple[str, ...]
@@ -76,7 +76,7 @@ class Systemctl:
         A queued job is not a finished one: whoever asks goes on looking until ``Job`` is empty.
         """
         refused: dict[str, str] = {}
-        for verb in ("stop", "reset-failed", "start"):
+        for verb in ("stop", "reset-failed", "start", "restart"):
             units = [unit for question in questions if question.verb == verb for unit in question.units]
             if units:
                 waiting = [] if verb == "reset-failed" else ["--no-block"]

@@ -3,9 +3,10 @@
 """Production: the host's own systemd.
 
 An agent with a socket has a ``.socket`` unit, which systemd keeps open whatever happens to the agent,
-and two instances of one service: the one that does not serve is started on the new release, and when
-it is ready the other one drains and ends. Traffic may start slot ``blue`` at any time at which none
-runs, so both slots lead to the same release whenever no hand-over is going on.
+and two instances of one service. Where both may run side by side, the one that does not serve is
+started on the new release, and when it is ready the other one drains and ends. Elsewhere the one
+instance is restarted while its requests wait in the socket. Traffic may start slot ``blue`` at any
+time at which none runs, so both slots lead to the same release whenever no hand-over is going on.
 """
 
 from __future__ import annotations
@@ -121,8 +122,12 @@ class SystemdSupervisor:
     def take_over(
         self, agents: Sequence[str], switch: Switch, *, timeout: float, parallel: int = 8
     ) -> dict[str, Outcome]:
-        """Switch the slot that does not serve, start it, wait until it is ready, end the other one, switch
-        that too. An instance that does not become ready is ended again, and the old one goes on serving."""
+        """Replace each agent as its unit allows.
+
+        With ``overlap``: switch the slot that does not serve, start it, wait until it is ready, end the
+        other one, switch that too; one that does not become ready is ended again, and the old one goes on
+        serving. With a socket: switch, restart. Without: stop, switch, start.
+        """
         return self._hold(agents, lambda agent: self._replaced(agent, switch), timeout, parallel)
 
     # Companions
@@ -179,7 +184,9 @@ class SystemdSupervisor:
         if len(serving) > 1:
             yield from _down(tuple(service_unit(agent, slot) for slot in serving[1:]))
         if serving and (yield from self._socket_open(agent)):
-            return (yield from self._hand_over(agent, serving[0], switch))
+            overlap = units_text.overlaps(read(self._file(service_unit(agent, ""))))
+            replaced = self._hand_over if overlap else self._in_place
+            return (yield from replaced(agent, serving[0], switch))
         stopping_since = self._clock.monotonic()
         outcome: Outcome = yield from self._from_nothing(agent, seen, switch)
         if not serving:
@@ -202,6 +209,16 @@ class SystemdSupervisor:
         if switch is not None:
             switch(agent, old)
         return Outcome(agent, True)
+
+    def _in_place(self, agent: str, old: str, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
+        """The slots are switched first: between the two instances, traffic may be the one to start blue."""
+        if switch is not None:
+            for slot in SLOTS:
+                switch(agent, slot)
+        if old != "blue":
+            yield from _down((service_unit(agent, old),))
+        trouble = yield from self._up(service_unit(agent, "blue"), verb="restart")
+        return Outcome(agent, trouble in ("", QUEUED), trouble)
 
     def _from_nothing(self, agent: str, seen: Seen, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
         """Stop whatever is left of the agent, switch its slots, open its socket, start blue."""
@@ -227,9 +244,9 @@ class SystemdSupervisor:
         trouble = yield from self._up(service_unit(agent, "blue"), settle=not with_socket)
         return Outcome(agent, not failed and trouble in ("", QUEUED), failed or trouble)
 
-    def _up(self, unit: str, *, settle: bool = False) -> Talk:
+    def _up(self, unit: str, *, verb: str = "start", settle: bool = False) -> Talk:
         """Start a service and wait for the result; returns why it does not run."""
-        seen = yield Question("start", (unit,))
+        seen = yield Question(verb, (unit,))
         while seen[unit]["Job"]:
             seen = yield Question("look", (unit, BOOT_CHECK))
             if seen[BOOT_CHECK]["ActiveState"] == "activating":

@@ -19,6 +19,8 @@ LONGEST_NAME = 255
 
 OWNER = re.compile(r"# Written by fleetops\.continuity for (.*)\n(?:# Agent (.*)\n)?")
 
+OVERLAP = "# Blue and green may run side by side\n"
+
 SOCKET = """\
 # Written by fleetops.continuity for {root}
 # Agent {agent}
@@ -36,7 +38,7 @@ Service={service_blue}
 SERVICE = """\
 # Written by fleetops.continuity for {root}
 # Agent {agent}
-[Unit]
+{overlap}[Unit]
 Description=Agent {text} (%i)
 After=network.target {boot_check}
 StartLimitIntervalSec=0
@@ -114,6 +116,11 @@ def owner(text: Optional[str]) -> Optional[tuple[str, Optional[str]]]:
     return (found.group(1), found.group(2)) if found else None
 
 
+def overlaps(template: Optional[str]) -> bool:
+    """Whether the template of an agent says that its two instances may run side by side."""
+    return OVERLAP in (template or "").partition("[Unit]")[0]
+
+
 def render_agent(root: str, unit: Unit, *, hardening: bool) -> dict[str, str]:
     """File name to text: the template, and the socket of an agent that takes one over."""
     check_name(unit.agent)
@@ -122,6 +129,7 @@ def render_agent(root: str, unit: Unit, *, hardening: bool) -> dict[str, str]:
     service = SERVICE.format(
         agent=unit.agent,
         root=root,
+        overlap=OVERLAP if unit.overlap else "",
         text=text,
         boot_check=BOOT_CHECK,
         script=_value(scripts).replace("{slot}", "%i"),

@@ -56,6 +56,15 @@ def test_the_first_rule_that_has_a_key_wins_key_by_key():
     assert (probe.kind, probe.target) == ("zmq", "127.0.0.1:8102")
 
 
+def test_several_sockets_and_overlap():
+    unit = unit_of(
+        agent(), rule({"match": "*", "socket": ["port", "health_check_port+1"], "overlap": True}), "127.0.0.1"
+    )
+    assert (unit.sockets, unit.overlap) == (("127.0.0.1:7102", "127.0.0.1:8103"), True)
+    assert unit_of(agent(), rule({"match": "*", "socket": True}), "127.0.0.1").overlap is False
+    assert unit_of(agent(), rule({"match": "*", "overlap": True}), "127.0.0.1").overlap is False
+
+
 @pytest.mark.parametrize(
     ("port", "number"),
     [("port", 7102), ("health_check_port", 8102), ("port+1", 7103), ("health_check_port+1", 8103), (9000, 9000)],
