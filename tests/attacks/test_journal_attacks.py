@@ -39,11 +39,30 @@ print("taken", flush=True)
 time.sleep(60)
 """
 
+WANT_LEASE = f"""
+import sys
+from {ENGINE}.effects import SystemClock
+from {ENGINE}.rollout.ledger import Ledger
+from {ENGINE}.rollout.lease import Lease, LeaseHeld
+lease = Lease(sys.argv[1], Ledger(sys.argv[1], "MainPC", SystemClock()), SystemClock())
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    lease.acquire(sys.argv[2], "run", 60.0)
+    print("taken")
+except LeaseHeld:
+    print("held")
+"""
+
 
 def start(program, *arguments):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, env=environment, text=True
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
     )
 
 
@@ -102,6 +121,22 @@ def test_a_full_disk_is_an_error_and_leaves_the_chain_whole(tmp_path):
         assert len(chain.entries()) == kept
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_of_many_that_want_the_lease_one_gets_it(tmp_path):
+    contenders = [start(WANT_LEASE, str(tmp_path), f"owner{number}") for number in range(8)]
+    for contender in contenders:
+        assert contender.stdout.readline() == "ready\n"
+    for contender in contenders:
+        contender.stdin.write("go\n")
+        contender.stdin.flush()
+    said = [contender.communicate()[0].strip() for contender in contenders]
+    assert sorted(said) == ["held"] * 7 + ["taken"]
+    ledger = Ledger(str(tmp_path), "MainPC", SystemClock())
+    (entry,) = ledger.entries()
+    winner = f"owner{said.index('taken')}"
+    assert (entry["event"], entry["owner"]) == ("lease_taken", winner)
+    assert Lease(str(tmp_path), ledger, SystemClock()).live().owner == winner
 
 
 def test_the_lease_of_a_killed_controller_ends_by_itself(tmp_path):

@@ -204,6 +204,7 @@ def test_an_unfinished_rollout_is_resumed_with_the_release_that_it_staged(fleet,
         ({"project": "/nowhere"}, "/nowhere: the project is no folder. Set continuity_project"),
         ({"project": ""}, "project is missing. Set continuity_project"),
         ({"supervisor": {"kind": "upstart"}}, "unknown supervisor 'upstart'. Choose one of supervisord, systemd"),
+        ({"root": "/etc/hostname/root"}, "/etc/hostname: this is not a folder. Choose another continuity_root"),
         ({"release": "../up"}, "'../up' is not the id of a release"),
         ({"agent_rules": [{"match": ["*"], "probe": {"kind": "gopher"}}]}, "kind is one of http, zmq, tcp"),
         (
@@ -242,3 +243,15 @@ def test_the_lease_is_taken_once_and_given_back(fleet, playbook):
     assert playbook.task("rollout_info", {"root": "{{ continuity_root }}"}).results["pc2"]["lease"]["run"] == "r1"
     assert playbook.task("rollout_lock", {**lock, "state": "absent"}).results["pc2"]["changed"]
     assert not playbook.task("rollout_lock", {**lock, "state": "absent"}).results["pc2"]["changed"]
+
+
+def test_a_ledger_that_was_tampered_with_is_named(fleet, playbook):
+    staged_id(playbook.task("release", RELEASE))
+    lock = {"root": "{{ continuity_root }}", "owner": "anna@ops", "run": "r1"}
+    assert playbook.task("rollout_lock", lock).status == 0
+    ledger = Path(fleet.root("pc2"), "ledger/ledger.jsonl")
+    ledger.write_text(ledger.read_text().replace("anna", "hans"))
+    for module, options in (("rollout_info", {"root": "{{ continuity_root }}"}), ("release", RELEASE)):
+        ran = playbook.task(module, options)
+        assert f"{ledger}:1: this entry was changed: its hash does not match" in ran.results["pc2"]["msg"]
+        assert not ran.results["mainpc"].get("failed")

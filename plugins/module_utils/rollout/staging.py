@@ -68,7 +68,8 @@ class Change:
 
 
 def plan(host: Host, wish: Wish) -> list[Change]:
-    """Everything that is not as wished; reads only."""
+    """Everything that is not as wished; reads only. Raises StagingError where nothing could be written."""
+    _check_root(host.root)
     return [
         *_folders(host.root),
         *_description(host.root, wish),
@@ -112,6 +113,18 @@ def find(host: Host, release_id: Optional[str]) -> Optional[Release]:
         return host.releases.load(release_id) if release_id is not None else None
     except ReleaseError:
         return None
+
+
+def _check_root(root: str) -> None:
+    existing = root
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        raise StagingError("this is not a folder", where=existing, fix="Choose another continuity_root")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise StagingError(
+            "this folder cannot be written", where=existing, fix="Choose another continuity_root, or become its owner"
+        )
 
 
 def _folders(root: str) -> list[Change]:
