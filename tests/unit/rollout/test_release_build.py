@@ -23,6 +23,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.startup_
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.agent_rules import AgentRules
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.project_files import scan
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.release_build import (
+    BUILD_FORMAT,
     HostInput,
     build,
     default_id,
@@ -53,6 +54,7 @@ agent_groups:
     Shares: {script_path: agents/shares.py, port: 7102, health_check_port: 8102, dependencies: [Alone]}
     Loads: {script_path: agents/plugins/loads.py, port: 7103, health_check_port: 8103, required: false}
 """
+GOLDEN = "48b4e53792095deadbc4b578de96047751c84cd8a6cfdc2bda7782a1ec8d6ac0"
 
 
 class Workshop:
@@ -96,6 +98,13 @@ def test_the_same_input_is_the_same_release_wherever_it_lies(workshop, tmp_path)
     assert one.archive() == two.archive()
     assert one.release == two.release
     assert one.release.id.startswith("r-") and len(one.release.id) == 14
+
+
+def test_a_change_of_what_is_built_needs_a_new_build_format(workshop):
+    """The id is made from the input: where the same input gives another release, ids would be used twice.
+    When this fails on purpose, raise BUILD_FORMAT and write the new digest here."""
+    built = workshop.build("golden", python="/usr/bin/python3", rules=[{"match": ["*"], "socket": True}])
+    assert (BUILD_FORMAT, built.release.digest) == (1, GOLDEN)
 
 
 def test_what_a_release_says_of_its_agents(workshop):
