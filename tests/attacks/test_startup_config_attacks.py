@@ -64,8 +64,8 @@ def read(content: bytes, folder: Path) -> HostConfig:
 
 def flip(content: bytes, dice: random.Random) -> bytes:
     damaged = bytearray(content)
-    for _ in range(dice.randint(1, 3)):
-        damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+    for place in dice.choices(range(len(damaged)), k=dice.randint(1, 3)):
+        damaged[place] = dice.randrange(256)
     return bytes(damaged)
 
 
@@ -117,8 +117,7 @@ def scripts(content: bytes) -> int:
 @pytest.mark.parametrize("seed", range(20))
 def test_damage_is_never_silent(seed: int, tmp_path: Path) -> None:
     dice = random.Random(seed)
-    for _ in range(35):
-        content = dice.choice(REAL)
+    for content in dice.choices(REAL, k=35):
         damage = dice.choice(DAMAGES)
         damaged = damage(content, dice)
         host = read(damaged, tmp_path)

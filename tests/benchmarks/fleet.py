@@ -30,7 +30,7 @@ LARGE = 10_000
 
 def best(work: Callable[[], object], rounds: int = 5) -> float:
     times = []
-    for _ in range(rounds):
+    for _turn in range(rounds):
         started = time.process_time()
         work()
         times.append(time.process_time() - started)
@@ -42,7 +42,7 @@ def large_fleet(path: Path) -> Fleet:
     with path.open("w") as file:
         file.write("agent_groups:\n  all:\n")
         for number in range(LARGE):
-            needs = ", ".join(f"A{dice.randrange(number)}" for _ in range(4)) if number else ""
+            needs = ", ".join(f"A{dice.randrange(number)}" for times in range(4)) if number else ""
             file.write(
                 f"    A{number}:\n      script_path: agents/a{number}.py\n      port: {5000 + number % 4000}\n"
                 f"      health_check_port: {10000 + number}\n      required: true\n      dependencies: [{needs}]\n"

@@ -35,7 +35,7 @@ def names_script(node: Node) -> bool:
 
 def holds_script(node: Node) -> bool:
     """Whether a mapping, or one directly inside of it, says which script it starts."""
-    return any(one.kind == "mapping" and names_script(one) for one in (node, *(child for _, child in node.children())))
+    return any(one.kind == "mapping" and names_script(one) for one in (node, *node.inside()))
 
 
 def looks_like_agent(node: Node) -> bool:
@@ -262,7 +262,7 @@ def variables(node: Node) -> dict[str, str]:
         if name is not None and value is not None:
             found[name.text] = _as_text(value)
         elif isinstance(item.value, str) and "=" in item.value:
-            key, _, text = item.value.partition("=")
+            key, text = item.value.split("=", 1)
             found[key.strip()] = text
     return found
 

@@ -114,7 +114,7 @@ def resolve(fleet: Fleet) -> DependencyGraph:
         edges[agent.id] = tuple(targets)
     components = _components(edges)
     layer_of = _layers(components, edges)
-    layers: list[list[AgentId]] = [[] for _ in range(max(layer_of.values(), default=-1) + 1)]
+    layers: list[list[AgentId]] = [[] for number in range(max(layer_of.values(), default=-1) + 1)]
     for identity in sorted(layer_of):
         layers[layer_of[identity]].append(identity)
     return DependencyGraph(

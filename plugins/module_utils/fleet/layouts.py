@@ -61,7 +61,7 @@ def holds_agents(root: Node, key: str) -> bool:
 
 
 def _holds_agents(node: Node) -> bool:
-    return any(child.kind == "mapping" and names_script(child) for _, child in node.children())
+    return any(child.kind == "mapping" and names_script(child) for child in node.inside())
 
 
 def _groups(node: Node, location: Location, reading: Reading) -> Iterator[Candidate]:

@@ -70,7 +70,7 @@ def report(lost: Sequence[LostAgent], reading: Reading) -> None:
     for agent in lost:
         place = agent.path.rpartition("[")[0] if agent.path.endswith("]") else agent.path.rpartition(".")[0]
         places.setdefault((agent.location.file, place), []).append(agent)
-    for (_, place), agents in places.items():
+    for (_file, place), agents in places.items():
         named = ", ".join(f"{agent.name} (line {agent.location.line})" for agent in agents)
         reading.report(
             "G-lost-agents",

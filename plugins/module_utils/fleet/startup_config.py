@@ -10,6 +10,7 @@ once. The rules of the problems are those of :class:`model.Problem`.
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Mapping, Sequence
 
 from ..errors import ContinuityError
@@ -23,7 +24,7 @@ from .reading import Reading
 from .schema import SETTINGS, check
 from .yaml_document import Node
 
-NO_VALUES: Mapping[str, str] = {}
+NO_VALUES: Mapping[str, str] = MappingProxyType({})
 
 
 def load_fleet(configs: Sequence[tuple[str, str]], *, values: Mapping[str, str] = NO_VALUES) -> Fleet:
@@ -31,10 +32,11 @@ def load_fleet(configs: Sequence[tuple[str, str]], *, values: Mapping[str, str] 
 
     Raises ContinuityError only for a host that is given twice.
     """
-    hosts = [host for host, _ in configs]
-    for host in hosts:
-        if hosts.count(host) > 1:
+    hosts: set[str] = set()
+    for host, _path in configs:
+        if host in hosts:
             raise ContinuityError("a host has one startup config", where=host, fix="Give each host once")
+        hosts.add(host)
     return Fleet(tuple(load_host(host, path, values=values) for host, path in configs))
 
 

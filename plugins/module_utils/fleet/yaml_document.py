@@ -96,12 +96,11 @@ class Node:
         entry = self.entries.get(key)
         return Location(self.file, entry.line) if entry else self.location
 
-    def children(self) -> Iterator[tuple[str, Node]]:
-        """Everything directly inside, shadowed entries included, with its key (empty in a sequence)."""
+    def inside(self) -> Iterator[Node]:
+        """Everything directly inside, shadowed entries included."""
         for entry in [*self.shadowed, *self.entries.values()]:
-            yield entry.key, entry.node
-        for item in self.items:
-            yield "", item
+            yield entry.node
+        yield from self.items
 
     def plain(self) -> Any:
         """The same as dicts, lists and scalars (bounded by MAX_NODES and MAX_DEPTH)."""
@@ -274,7 +273,7 @@ class _Composer:
         return Node("scalar", self.file, line, line)
 
     def _open(self, event: Any, line: int) -> None:
-        kind = "mapping" if type(event) is yaml.MappingStartEvent else "sequence"
+        kind = "mapping" if isinstance(event, yaml.MappingStartEvent) else "sequence"
         standard = "tag:yaml.org,2002:map" if kind == "mapping" else "tag:yaml.org,2002:seq"
         if event.tag not in (None, "!", standard):
             self._fault(UNSUPPORTED_TAG.format(event.tag), line, "a plain value", event.tag)

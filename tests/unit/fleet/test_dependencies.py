@@ -131,7 +131,7 @@ def ring(count: int) -> dict[str, list[str]]:
 
 def tangle(count: int) -> dict[str, list[str]]:
     dice = random.Random(7)
-    return {f"A{number}": [f"A{dice.randrange(count)}" for _ in range(5)] for number in range(count)}
+    return {f"A{number}": [f"A{dice.randrange(count)}" for times in range(5)] for number in range(count)}
 
 
 @pytest.mark.parametrize("shape", [chain, ring, tangle])
