@@ -84,6 +84,11 @@ pruned:
   type: list
   elements: str
   sample: []
+interruptions:
+  description: The agents whose socket nothing held for a while, with the seconds.
+  returned: success
+  type: dict
+  sample: {"GoTToTAgent": 0.26}
 seconds:
   description: Seconds since the rollout began on this host.
   returned: success
@@ -116,6 +121,7 @@ def execute(call: Call) -> dict[str, Any]:
         "pointed": list(done.pointed),
         "pruned": list(done.pruned),
         "seconds": done.seconds,
+        "interruptions": dict(done.interruptions),
     }
     if call.diff_mode and before != release:
         result["diff"] = {"before": f"current {before}\n", "after": f"current {release}\n"}

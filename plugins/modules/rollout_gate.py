@@ -161,7 +161,7 @@ def execute(call: Call) -> dict[str, Any]:
         "seconds": round(call.clock.monotonic() - begun, 3),
     }
     if decided.verdict != "pass":
-        result["msg"] = f"{decided.verdict}: {'; '.join(decided.reasons[:5])}"
+        result["msg"] = f"gate of wave {params['wave']}: {decided.verdict}: {'; '.join(decided.reasons[:5])}"
     return result
 
 

@@ -152,7 +152,7 @@ def execute(call: Call) -> dict[str, Any]:
         "failures": done.batch.failures,
     }
     if done.batch.failures:
-        result["msg"] = "; ".join(done.batch.failures[:5])
+        result["msg"] = f"wave {params['wave']}: " + "; ".join(done.batch.failures[:5])
     if call.diff_mode and done.replaced:
         before, after = plan.previous[host.name], plan.releases[host.name]
         result["diff"] = {

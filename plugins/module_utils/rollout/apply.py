@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Mapping, Optional
 
 from ..effects import Outcome, Unit, boot_id
 from ..errors import ContinuityError
@@ -61,12 +61,14 @@ class WaveResult:
 
 @dataclass(frozen=True)
 class ConfirmResult:
-    """``pointed`` are agents whose links moved without their processes being touched."""
+    """``pointed`` are agents whose links moved without their processes being touched, ``interruptions``
+    maps an agent to the seconds for which nothing held its socket."""
 
     changed: bool
     pointed: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
     seconds: float = 0.0
+    interruptions: Mapping[str, float] = field(default_factory=dict)
 
 
 def apply_wave(host: Host, plan: Plan, number: int, request: Request) -> WaveResult:
@@ -83,8 +85,6 @@ def apply_wave(host: Host, plan: Plan, number: int, request: Request) -> WaveRes
         target = host.releases.load(plan.releases[host.name])
         previous = plan.previous[host.name]
         before = host.releases.load(previous) if previous else None
-        if not _work(host, plan, wave, target) and _settled(host, plan):
-            return WaveResult(False, Batch(), kept=wave.agents.get(host.name, ()))
         _save_baseline(host, plan, before)
         _admit(host, plan, request)
         arm(host, plan, request)
@@ -128,7 +128,9 @@ def confirm(host: Host, plan: Plan, request: Request, *, keep: int) -> ConfirmRe
         host.releases.set_current(release_id)
         host.supervisor.stop_companion(DEADMAN)
         pruned = host.releases.prune(keep, _protected(host.ledger.state()))
-        return ConfirmResult(True, tuple(moved), tuple(pruned), seconds)
+        for release in pruned:
+            host.ledger.append("removed", release=release)
+        return ConfirmResult(True, tuple(moved), tuple(pruned), seconds, _interruptions(host, plan))
 
 
 def foresee_confirm(host: Host, plan: Plan) -> ConfirmResult:
@@ -200,6 +202,14 @@ def _activate(
         sick = wait_until_healthy(host, staying, timeout=request.healthy_seconds, tolerated=tolerated)
         outcomes = list(with_health(outcomes, sick, request.healthy_seconds))
     batch = Batch(tuple(outcomes), round(host.clock.monotonic() - begun, 3))
+    host.ledger.append(
+        "replaced",
+        run=request.run,
+        wave=wave.number,
+        agents=batch.to_plain(),
+        seconds=batch.seconds,
+        plan=plan.plan_hash,
+    )
     return WaveResult(True, batch, tuple(work), tuple(name for name in names if name not in work))
 
 
@@ -285,11 +295,6 @@ def check_aborted(host: Host, request: Request) -> None:
             )
 
 
-def _settled(host: Host, plan: Plan) -> bool:
-    """Whether nothing of this plan is open here, so that a wave without work needs no dead man."""
-    return host.ledger.state().unfinished is None and host.ledger.state().current == plan.releases[host.name]
-
-
 def _save_baseline(host: Host, plan: Plan, before: Optional[Release]) -> None:
     """Measure once for each time that the plan is begun, not again when it is resumed."""
     path = _baseline_path(host, plan)
@@ -319,6 +324,16 @@ def _staged_at(host: Host, plan: Plan) -> Optional[float]:
     """Wall time at which this plan was last begun here; None when it was not."""
     entries = [one for one in host.ledger.entries() if one["event"] == "staged" and one["plan"] == plan.plan_hash]
     return datetime.fromisoformat(entries[-1]["time"]).timestamp() if entries else None
+
+
+def _interruptions(host: Host, plan: Plan) -> dict[str, float]:
+    """The longest interruption of each agent that had one, over all runs of this plan."""
+    longest: dict[str, float] = {}
+    for entry in host.ledger.entries():
+        if entry["event"] == "replaced" and entry["plan"] == plan.plan_hash:
+            for agent, outcome in entry["agents"].items():
+                longest[agent] = max(longest.get(agent, 0.0), outcome["away_seconds"])
+    return {agent: seconds for agent, seconds in longest.items() if seconds > 0}
 
 
 def _protected(state: LedgerState) -> set[str]:
