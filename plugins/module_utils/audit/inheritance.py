@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Iterator, Optional, Sequence
 
-from ..fleet.source_file import dotted, every_statement, imports_of
+from ..fleet.source_file import dotted, every_statement, imports_of, is_main_test
 from ..fleet.source_tree import SearchPath, SourceTree
 
 DEEPEST = 30
@@ -104,6 +104,8 @@ class Inheritance:
 
     def of(self, script: str, agent: str) -> Standing:
         source = self._tree.file(script)
+        if not source.is_python:
+            return Standing("none", script, 1, detail="is no Python")
         failure = source.failure or source.not_as_script
         if failure is not None:
             return Standing("unparsed", script, failure.line, detail=failure.message)
@@ -117,14 +119,16 @@ class Inheritance:
 
     def _agent_classes(self, script: str, agent: str, started: Sequence[_Class]) -> Sequence[_Class]:
         """Which of several classes is the agent: a started one of its name; else the started ones,
-        where one of them is the script's own or stands on the base; else one of its name; else all."""
+        where one of them is the script's own or stands on the base, and the script's class of the
+        agent's name; else all of the script's classes."""
         local = [_Class(script, node) for node in self._local_classes(script)]
         named = [found for found in started if _same_name(found.node.name, agent)]
         if named:
             return named
+        named = [found for found in local if _same_name(found.node.name, agent)]
         if any(found.file == script or self._standing(found, script).kind != "none" for found in started):
-            return started
-        return [found for found in local if _same_name(found.node.name, agent)] or local
+            return [*started, *named]
+        return named or local
 
     def _local_classes(self, script: str) -> Iterator[ast.ClassDef]:
         """The script's classes, those that stand in an ``if`` or a ``try`` included."""
@@ -341,15 +345,27 @@ class Inheritance:
                         broken.append(target)
         return list(classes.values()), broken
 
-    def _running(self, file: str) -> list[ast.AST]:
-        """Module-level statements that run something: no definitions, unless a decorator registers them."""
+    def _running(self, file: str) -> Sequence[ast.AST]:
+        """What of a file runs when it is started: its ``__main__`` block, else its module-level
+        statements; and functions that a decorator registers with somebody who calls them."""
         source = self._tree.file(file)
-        return [
-            node
-            for node in (source.tree.body if source.tree else [])
-            if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Import, ast.ImportFrom))
-            or (not isinstance(node, ast.ClassDef) and getattr(node, "decorator_list", None))
+        body = source.tree.body if source.tree else []
+        registered = [
+            node for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.decorator_list
         ]
+        blocks = [node for node in body if isinstance(node, ast.If) and is_main_test(node.test)]
+        if any(self._refers_to_a_class(file, block) for block in blocks):
+            return [*blocks, *registered]
+        definitions = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Import, ast.ImportFrom)
+        return [*(node for node in body if not isinstance(node, definitions)), *registered]
+
+    def _refers_to_a_class(self, file: str, scope: ast.AST) -> bool:
+        local = _local_imports(scope)
+        return any(
+            isinstance(target, (_Class, _Function))
+            for node in _references(scope)
+            for target in self._referred(node, file, local)
+        )
 
     def _referred(self, node: ast.expr, file: str, local: dict[str, ast.AST]) -> list[object]:
         name = dotted(node).partition(".")[0]

@@ -32,6 +32,8 @@ def _of_agent(agent: Agent, projects: Projects) -> Iterator[Finding]:
             rule, "critical", agent.host, agent.name, place.file, place.line, error.what, evidence, error.fix or ""
         )
         return
+    if not source.is_python:
+        return
     failure = source.failure or source.not_as_script
     if failure is not None:
         evidence = {"script_path": agent.script_path, "python": PYTHON, "error": failure.message}

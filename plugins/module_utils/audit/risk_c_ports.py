@@ -26,6 +26,7 @@ def find(fleet: Fleet, port_range: tuple[int, int], allowed: Collection[int]) ->
         for claim in claims(at_zero):
             if not _repeats_own_port(claim):
                 yield from _placed(host, claim, port_range, allowed, ranges)
+        yield from _unresolved(host)
         yield from _half_moved(host)
 
 
@@ -129,6 +130,16 @@ def _own_range(claim: Claim, ranges: tuple[PortRange, ...]) -> Optional[PortRang
     wanted = {"port": ("agent_ports",), "health_check_port": ("health_check_ports", "health_ports")}
     names = wanted.get(claim.port.key, ()) if claim.agent else ()
     return next((found for found in ranges if found.key.rpartition(".")[2] in names), None)
+
+
+def _unresolved(host: HostConfig) -> Iterator[Finding]:
+    """Ports of the host itself; those of agents are reported by the reader."""
+    for port in host.ports:
+        if port.number is None and _variables(port):
+            message = f"{port.key} cannot be resolved without a value for {', '.join(_variables(port))}"
+            place = port.location
+            evidence = {"key": port.key, "found": str(port.raw)}
+            yield Finding("C-expression", "warning", host.host, None, place.file, place.line, message, evidence)
 
 
 def _half_moved(host: HostConfig) -> Iterator[Finding]:

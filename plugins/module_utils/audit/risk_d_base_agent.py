@@ -53,4 +53,6 @@ def _findings(agent: Agent, script: str, standing: Standing, base: str) -> Itera
 
 
 def _what(standing: Standing) -> str:
+    if standing.detail:
+        return f": it {standing.detail}"
     return f": its class is {standing.chain[0].rpartition(':')[2]}" if standing.chain else ": it has no class"

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import Iterator, Optional, Sequence
 
-from ..fleet.source_file import Import, bound_names, dotted, every_statement, imports_of
+from ..fleet.source_file import Import, bound_names, dotted, every_statement, imports_of, is_main_test
 from ..fleet.source_tree import STANDARD_MODULES, FoundModule, SearchPath, SourceTree
 
 DEEPEST = 40
@@ -213,10 +213,11 @@ class _Run:
         self._anywhere = source.names
 
     def statements(self, body: Sequence[ast.stmt]) -> list[Failure]:
+        """All failures of a script, so that all can be corrected; of an import the first, which ends it."""
         found: list[Failure] = []
         for statement in body:
             found += self._statement(statement)
-            if _ends(statement):
+            if _ends(statement) or (found and not self._is_main):
                 break
         return found
 
@@ -294,7 +295,7 @@ class _Run:
         return found
 
     def _if(self, node: ast.If) -> list[Failure]:
-        if _is_main_test(node.test):
+        if is_main_test(node.test):
             if self._is_main:
                 return self.statements(node.body)
             self._bind(node.body)
@@ -401,12 +402,3 @@ def _catches(handler: ast.ExceptHandler, errors: set[str]) -> bool:
 def _suppresses(node: ast.With | ast.AsyncWith) -> bool:
     calls = [item.context_expr for item in node.items if isinstance(item.context_expr, ast.Call)]
     return any(dotted(call.func).rpartition(".")[2] in ("suppress", "raises") for call in calls)
-
-
-def _is_main_test(test: ast.expr) -> bool:
-    if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
-        return False
-    sides = [test.left, test.comparators[0]]
-    return any(isinstance(side, ast.Name) and side.id == "__name__" for side in sides) and any(
-        isinstance(side, ast.Constant) and side.value == "__main__" for side in sides
-    )

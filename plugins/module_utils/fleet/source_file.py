@@ -75,6 +75,11 @@ class SourceFile:
     declared_global: frozenset[str] = frozenset()
     future_annotations: bool = False
 
+    @property
+    def is_python(self) -> bool:
+        """By its name; a script without any suffix is taken for Python."""
+        return self.path.endswith((".py", ".pyw")) or "." not in self.path.rpartition("/")[2]
+
 
 def read_source(root: str, path: str) -> SourceFile:
     """Parse ``root/path`` as the interpreter would (PEP 263 included). Never raises for its content."""
@@ -212,6 +217,16 @@ def imports_of(node: Union[ast.Import, ast.ImportFrom]) -> list[Import]:
         ]
     names = tuple((alias.name, alias.asname or alias.name) for alias in node.names)
     return [Import(node.module or "", node.level, node.lineno, names)]
+
+
+def is_main_test(test: ast.expr) -> bool:
+    """Whether an ``if`` asks for ``__name__ == "__main__"``."""
+    if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
+        return False
+    sides = [test.left, test.comparators[0]]
+    return any(isinstance(side, ast.Name) and side.id == "__name__" for side in sides) and any(
+        isinstance(side, ast.Constant) and side.value == "__main__" for side in sides
+    )
 
 
 def every_statement(body: Sequence[ast.AST], *, inner_scopes: bool = True) -> Iterator[ast.AST]:

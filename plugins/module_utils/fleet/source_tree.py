@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import sys
 from collections import deque
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ MOST_FOLDERS = 50_000
 
 _EXTENSIONS = (".so", ".pyd", ".pyc")
 _NOT_OURS = {"node_modules", "site-packages", "__pycache__", "venv", "env"}
+
+_SET_ASIDE = re.compile(r"(?:^|/)[^/]*(?:archive|backup|trash|deprecated|legacy)[^/]*/", re.IGNORECASE)
+"""Folders of code that is kept and not run."""
 
 
 class ScriptError(ContinuityError):
@@ -212,13 +216,13 @@ class SourceTree:
         return found if found is not None and found.missing is None else None
 
     def elsewhere(self, module: str) -> tuple[str, ...]:
-        """Files anywhere in the tree that an import of ``module`` could mean if only their folder
-        were searched."""
+        """Files anywhere in the tree, but for those set aside, that an import of ``module`` could mean
+        if only their folder were searched."""
         suffix = module.replace(".", "/")
         last = suffix.rpartition("/")[2]
         wanted = (f"/{suffix}.py", f"/{suffix}/__init__.py")
         candidates = [*self._all_files().get(f"{last}.py", []), *self._all_files().get("__init__.py", [])]
-        return tuple(path for path in candidates if f"/{path}".endswith(wanted))
+        return tuple(path for path in candidates if f"/{path}".endswith(wanted) and not _SET_ASIDE.search(path))
 
     def import_closure(self, script_path: str, environment: Mapping[str, str] = {}) -> ImportClosure:
         """Every file of the tree that a process of the script may load, whatever branch it takes.

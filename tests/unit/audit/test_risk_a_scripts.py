@@ -365,3 +365,15 @@ def test_pythonpath_of_the_config_is_searched(project):
     """
     project.config("mainpc", config)
     assert [found.evidence["name"] for found in project.findings("A")] == ["tools.gone"]
+
+
+def test_an_import_is_reported_with_the_failure_that_ends_it(one):
+    project = one(
+        "import common.middle\n", {"common/middle.py": "from common.gone import x\nfrom common.gone_too import y\n"}
+    )
+    assert [found.evidence["name"] for found in project.findings("A")] == ["common.gone"]
+
+
+def test_a_copy_that_is_set_aside_does_not_count(one):
+    script = "import json, sys\nsys.path.insert(0, json.load(open('x')))\nfrom common.gone import x\n"
+    assert one(script, {"_archive_2025/common/gone.py": "x = 1\n"}).rules("A") == [("A-import", "Sample")]

@@ -248,3 +248,21 @@ def test_a_wide_lattice_of_bases_is_bounded(one):
     lines += [f"class L{i}(L{i - 1}, R{i - 1}): ...\nclass R{i}(L{i - 1}, R{i - 1}): ..." for i in range(1, 25)]
     script = textwrap.dedent("\n".join(lines)) + "\nclass Sample(R24): ...\n" + MAIN
     assert [found.rule for found in one(script).findings("D")] == ["D-indirect"]
+
+
+def test_a_class_that_the_main_block_does_not_start_is_not_the_agent(one):
+    script = (
+        IMPORT
+        + "class Config: ...\nclass Totally(BaseAgent): ...\nconfig = Config()\nif __name__ == '__main__':\n    Totally()\n"
+    )
+    assert one(script).findings("D") == []
+
+
+def test_the_agents_class_counts_though_nothing_starts_it(one):
+    assert one(IMPORT + "class Config: ...\nclass Sample(BaseAgent): ...\nconfig = Config()\n").findings("D") == []
+
+
+def test_a_script_of_another_language_stands_on_nothing(project):
+    project.write({"run.sh": "#!/bin/sh\nexec agentd\n"}).agents({"A": "run.sh"})
+    assert project.rules("D") == [("D-none", "A")]
+    assert project.rules("A") == []

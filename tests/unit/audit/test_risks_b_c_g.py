@@ -332,3 +332,9 @@ def test_the_same_fleet_gives_the_same_report(project):
     project.write({"B.py": ""})
     project.config("mainpc", config({"A": {"dependencies": ["Gone"], "port": 80}, "B": {"health_check_port": 9500}}))
     assert project.audit().document() == project.audit().document()
+
+
+def test_a_hosts_own_port_without_a_value(project):
+    project.config("pc2", config({"A": {"port": 7150}}, top='error_bus_port: "${PORT_OFFSET}+7150"\n'))
+    found = project.findings("C", tree=False)
+    assert told(found) == [("C-collision", "pc2", None), ("C-expression", "pc2", None)]
