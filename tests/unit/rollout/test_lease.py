@@ -84,6 +84,25 @@ def test_an_expired_lease_is_taken_over_and_the_ledger_says_so(lease, ledger, cl
         lease.renew("anna@ops", "run1", 60)
 
 
+def test_who_waits_gets_the_lease_when_it_ends(lease, ledger, clock):
+    lease.acquire("anna@ops", "run1", 60)
+    began = clock.up
+    with pytest.raises(LeaseError, match="anna@ops"):
+        lease.acquire("ben@ops", "run2", 60, wait=30)
+    assert clock.up - began == 30
+    assert lease.acquire("ben@ops", "run2", 60, wait=60).owner == "ben@ops"
+    assert clock.up - began == 60
+    assert events(ledger) == ["lease_taken", "lease_taken_over"]
+
+
+def test_foreseeing_changes_nothing(lease, ledger):
+    assert lease.foresee("anna@ops", "run1", 60).owner == "anna@ops"
+    assert lease.holder() is None and ledger.entries() == []
+    lease.acquire("anna@ops", "run1", 60)
+    with pytest.raises(LeaseError, match="anna@ops"):
+        lease.foresee("ben@ops", "run2", 60)
+
+
 def test_an_owner_takes_over_from_an_earlier_run_of_its_own(lease, ledger):
     lease.acquire("anna@ops", "run1", 60)
     lease.acquire("anna@ops", "run2", 60)
