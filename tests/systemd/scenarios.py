@@ -185,6 +185,27 @@ def bad_release_leaves_the_old_one_serving() -> dict[str, Any]:
         return {"lost": load.failed, "total": load.total, "message": outcomes["Bad"].message}
 
 
+def bad_release_in_place_is_taken_back_while_requests_wait() -> dict[str, Any]:
+    with HostRoot() as host:
+        address = host.agent("Agent")
+        host.script("Agent", "r2", "exit 3")
+        host.install()
+        host.supervisor.take_over(["Agent"], host.to("r1"), timeout=30)
+        with Load(address) as load:
+            time.sleep(0.5)
+            bad = host.supervisor.take_over(["Agent"], host.to("r2"), timeout=30)["Agent"]
+            assert not bad.ok
+            assert "exit status 3" in bad.message, bad
+            time.sleep(2.5)
+            assert host.supervisor.status(["Agent"])["Agent"].state in ("failed", "starting")
+            back = host.supervisor.take_over(["Agent"], host.to("r1"), timeout=30)["Agent"]
+            assert (back.ok, back.away_seconds) == (True, 0.0), back
+            time.sleep(0.5)
+        assert load.failed == 0, load.errors
+        assert set(load.releases) == {"r1"}
+        return {"lost": load.failed, "total": load.total}
+
+
 def agent_without_socket_is_away_and_says_so() -> dict[str, Any]:
     with HostRoot() as host:
         address = host.agent("Plain", with_socket=False)
@@ -390,6 +411,7 @@ SCENARIOS = (
     blue_green_loses_no_request,
     one_instance_at_a_time_loses_no_request,
     bad_release_leaves_the_old_one_serving,
+    bad_release_in_place_is_taken_back_while_requests_wait,
     agent_without_socket_is_away_and_says_so,
     killed_agent_is_counted_and_traffic_waits,
     stopped_agents_stay_stopped_and_removed_ones_are_gone,

@@ -181,12 +181,11 @@ class SystemdSupervisor:
     def _replaced(self, agent: str, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
         seen = yield Question("look", _units(agent))
         serving = _serving(agent, seen)
-        if len(serving) > 1:
-            yield from _down(tuple(service_unit(agent, slot) for slot in serving[1:]))
-        if serving and (yield from self._socket_open(agent)):
-            overlap = units_text.overlaps(read(self._file(service_unit(agent, ""))))
-            replaced = self._hand_over if overlap else self._in_place
-            return (yield from replaced(agent, serving[0], switch))
+        if (yield from self._socket_open(agent, seen)):
+            if serving and units_text.overlaps(read(self._file(service_unit(agent, "")))):
+                yield from _down(tuple(service_unit(agent, slot) for slot in serving[1:]))
+                return (yield from self._hand_over(agent, serving[0], switch))
+            return (yield from self._in_place(agent, seen, switch))
         stopping_since = self._clock.monotonic()
         outcome: Outcome = yield from self._from_nothing(agent, seen, switch)
         if not serving:
@@ -210,13 +209,13 @@ class SystemdSupervisor:
             switch(agent, old)
         return Outcome(agent, True)
 
-    def _in_place(self, agent: str, old: str, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
+    def _in_place(self, agent: str, seen: Seen, switch: Optional[Switch]) -> Generator[Question, Seen, Outcome]:
         """The slots are switched first: between the two instances, traffic may be the one to start blue."""
         if switch is not None:
             for slot in SLOTS:
                 switch(agent, slot)
-        if old != "blue":
-            yield from _down((service_unit(agent, old),))
+        green = service_unit(agent, "green")
+        yield from _down((green,) if green in _loaded(agent, seen) else ())
         trouble = yield from self._up(service_unit(agent, "blue"), verb="restart")
         return Outcome(agent, trouble in ("", QUEUED), trouble)
 
@@ -259,13 +258,13 @@ class SystemdSupervisor:
         why = yield from _why(unit, seen[unit])
         return f"{unit} did not start: {why}"
 
-    def _socket_open(self, agent: str) -> Talk:
+    def _socket_open(self, agent: str, seen: Seen) -> Talk:
         """Whether systemd holds the socket as the unit file has it; a changed file needs a new socket."""
         unit = socket_unit(agent)
-        seen = yield Question("show", (unit,))
         if seen[unit]["ActiveState"] != "active" or not self._has_socket(agent):
             return False
-        return os.stat(self._file(unit)).st_mtime <= self._entered(seen[unit]) + 0.5
+        shown = yield Question("show", (unit,))
+        return os.stat(self._file(unit)).st_mtime <= self._entered(shown[unit]) + 0.5
 
     def _entered(self, state: Properties) -> float:
         return self._clock.now() - (time.monotonic() - int(state["ActiveEnterTimestampMonotonic"]) / 1e6)

@@ -125,6 +125,46 @@ def test_bad_release_is_an_outcome_and_the_others_go_on(host, supervisor):
     assert back["Bad"].ok, back
 
 
+def test_requests_wait_while_a_bad_release_is_taken_back(host, supervisor):
+    address = host.agent("Agent")
+    host.point("Agent", "blue", "r1")
+    host.release("Agent", "r2", ["/bin/sh", "-c", "exit 3"])
+    supervisor.install(list(host.units.values()))
+    supervisor.start(["Agent"], timeout=20)
+    with Load(address) as load:
+        time.sleep(0.3)
+        assert not supervisor.take_over(["Agent"], lambda agent, slot: host.point(agent, slot, "r2"), timeout=30)[
+            "Agent"
+        ].ok
+        time.sleep(1.0)
+        back = supervisor.take_over(["Agent"], lambda agent, slot: host.point(agent, slot, "r1"), timeout=30)["Agent"]
+        assert (back.ok, back.away_seconds) == (True, 0.0), back
+        time.sleep(0.3)
+    assert load.failed == 0, load.errors
+    assert set(load.releases) == {"r1"}
+
+
+def test_daemon_killed_in_a_batch_is_an_outcome_of_every_agent(host, supervisor):
+    names = [f"Agent{number}" for number in range(6)]
+    for name in names:
+        host.agent(name)
+        host.point(name, "blue", "r1")
+    supervisor.install(list(host.units.values()))
+    daemon = int(Path(supervisor.files.pid).read_text())
+    killer = threading.Timer(0.4, os.kill, (daemon, signal.SIGKILL))
+    killer.start()
+    outcomes = supervisor.start(names, timeout=30, parallel=2)
+    killer.join()
+    assert list(outcomes) == names
+    failed = [outcome.message for outcome in outcomes.values() if not outcome.ok]
+    assert failed
+    assert all("supervisord does not answer" in message for message in failed)
+    with pytest.raises(ContinuityError, match="does not answer"):
+        supervisor.start(names, timeout=30)
+    assert supervisor.start_daemon(LocalRunner())
+    assert all(outcome.ok for outcome in supervisor.restart(names, timeout=30).values())
+
+
 def test_failing_switch_leaves_the_old_release_running(host, supervisor):
     address = host.agent("Agent")
     host.point("Agent", "blue", "r1")
