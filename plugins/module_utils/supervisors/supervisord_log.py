@@ -31,7 +31,7 @@ class Exits:
             with open(self._log, "rb") as stream:
                 self._read_on(stream)
         except FileNotFoundError:
-            return Counter()
+            pass  # never written, or just being rotated: what was counted stays
         return Counter(self._counts)
 
     def _read_on(self, stream: BinaryIO) -> None:
