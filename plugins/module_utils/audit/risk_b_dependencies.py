@@ -23,8 +23,8 @@ def find(fleet: Fleet, graph: DependencyGraph) -> Iterator[Finding]:
     for agent, dependency in graph.unknown:
         message = f"depends on {dependency.name}, and no host has an agent of that name"
         if unread:
-            message += f" (none could be read from the config of {', '.join(unread)})"
-        yield _finding("B-unknown", "critical", agent, dependency, message)
+            message += f" (it may be one of {', '.join(unread)}, from whose config none could be read)"
+        yield _finding("B-unknown", "warning" if unread else "critical", agent, dependency, message)
     for agent, dependency in graph.self_dependencies:
         yield _finding("B-self", "critical", agent, dependency, "depends on itself")
     for agent, dependency, _target in graph.duplicates:
@@ -36,7 +36,7 @@ def find(fleet: Fleet, graph: DependencyGraph) -> Iterator[Finding]:
         yield _finding("B-cross-host", "info", agent, dependency, message, target=str(target))
     for members in graph.cycles:
         yield _cycle(fleet, graph, members)
-    yield from _never_starting(fleet, graph)
+    yield from _never_starting(fleet, graph, certain=not unread)
 
 
 def _finding(rule: str, severity: str, agent: AgentId, dependency: Dependency, message: str, **more: str) -> Finding:
@@ -81,12 +81,12 @@ def _circle(graph: DependencyGraph, members: tuple[AgentId, ...]) -> list[AgentI
     return [*members, start]
 
 
-def _never_starting(fleet: Fleet, graph: DependencyGraph) -> Iterator[Finding]:
+def _never_starting(fleet: Fleet, graph: DependencyGraph, *, certain: bool) -> Iterator[Finding]:
     causes: dict[AgentId, str] = {}
     severe: set[AgentId] = set()
     for agent, dependency in graph.unknown:
-        causes.setdefault(agent, f"{dependency.name} does not exist")
-        severe.add(agent)
+        causes.setdefault(agent, f"no host has an agent {dependency.name}")
+        severe.update([agent] if certain else [])
     for agent, _dependency in graph.self_dependencies:
         causes.setdefault(agent, "it depends on itself")
         severe.add(agent)

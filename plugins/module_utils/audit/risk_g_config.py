@@ -28,7 +28,13 @@ def _finding(problem: Problem) -> Finding:
         problem.agent,
         problem.location.file,
         problem.location.line,
-        problem.message,
+        _without_name(problem),
         {key: value for key, value in evidence.items() if value},
         f"Write {problem.expected}" if problem.rule == "G-schema" and problem.expected else "",
     )
+
+
+def _without_name(problem: Problem) -> str:
+    """The sentence alone: a finding names its agent beside it."""
+    name = f"{problem.agent}: "
+    return problem.message[len(name) :] if problem.agent and problem.message.startswith(name) else problem.message

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import sys
 from datetime import datetime, timezone
 from typing import Sequence
 
@@ -50,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         baseline=read_baseline(arguments.baseline) if arguments.baseline else Baseline(),
         today=datetime.now(timezone.utc).date(),
     )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name shows its code
     print(json.dumps(report.document(), indent=2) if arguments.format == "json" else report.text())
     if report.unreadable:
         return 2

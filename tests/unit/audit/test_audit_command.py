@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -141,3 +142,21 @@ def test_the_zipapp_says_the_same(capsys, tmp_path, isolated):
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (1, expected), ran.stderr
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_names_that_the_terminal_cannot_show(tmp_path, form):
+    config = tmp_path / "config.yaml"
+    entry = "A: {script_path: 'agents/\u00e9\u4e2d.py', port: 5000, health_check_port: 6000}"
+    config.write_text(f"agent_groups:\n  g:\n    {entry}\n", encoding="utf-8")
+    packed = tmp_path / "continuity.pyz"
+    packed.write_bytes(zipapp.build())
+    ran = subprocess.run(
+        [sys.executable, str(packed), "audit", f"--config=one={config}", f"--root={tmp_path}", f"--format={form}"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 1 and "A-missing" in ran.stdout and "\\u4e2d" in ran.stdout, ran.stderr
