@@ -36,14 +36,14 @@ options:
       - The release to go back to. Without it the last rollout is taken back, finished or not. One that was taken back
         already is not taken back again, to go further back name a release.
     type: str
+  plan:
+    description:
+      - Take back only the rollout of the plan with this hash. A host where it never began, or was taken back already,
+        stays as it is.
+    type: str
   run:
     description:
-      - Take back only what this run did. A host that it did not touch, or that was taken back already, stays as it is.
-      - Refused while another run holds the lease.
-    type: str
-  previous:
-    description:
-      - Where O(run) began on this host, as its plan says. Needed where the run was confirmed already.
+      - On whose behalf. Refused while another run holds the lease. Without it the lease does not matter.
     type: str
   reason:
     description: Why, for the ledger.
@@ -147,8 +147,8 @@ def execute(call: Call) -> dict[str, Any]:
     wish = Wish(
         reason=params["reason"],
         to=params["to"] or None,
+        plan=params["plan"] or None,
         run=params["run"] or None,
-        fallback=params["previous"] or None,
         quarantine=params["quarantine"],
         parallel=params["parallel"],
         replace_seconds=params["replace_seconds"],
@@ -183,8 +183,8 @@ def main() -> None:
         {
             "root": {"type": "path", "required": True},
             "to": {"type": "str"},
+            "plan": {"type": "str"},
             "run": {"type": "str"},
-            "previous": {"type": "str"},
             "reason": {"type": "str", "default": "asked for by an operator"},
             "quarantine": {"type": "bool", "default": False},
             "parallel": {"type": "int"},

@@ -9,13 +9,13 @@ be away at once). What has to be replaced is decided by what really runs, not by
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from ..effects import Outcome, boot_id
 from ..errors import ContinuityError
 from .apply import DEADMAN, load_baselines
 from .exclusive import changing
-from .ledger import LedgerError, LedgerState
+from .ledger import LedgerError, LedgerState, compute_state
 from .model import Plan, Release, ReleasedAgent
 from .running import RunningCode
 from .switching import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 OBJECTIVE_SECONDS = 300.0
 """How long a rollback may take (RO4)."""
 PARALLEL = 8
-DONE_BEFORE = "the last rollout was taken back already; name a release to go further back"
+NOTHING = "the last rollout was taken back already, or never began here; name a release to go further back"
 
 
 class RollbackError(ContinuityError):
@@ -44,15 +44,16 @@ class RollbackError(ContinuityError):
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for. ``to`` names a release, None means what the last rollout left. ``run`` takes back only
-    that run: a host that it did not touch stays as it is. ``fallback`` is where that run came from, as
-    its plan says. ``quarantine`` marks the release that is left, because something was found wrong. With ``only_running``
-    agents that do not run are left to whoever starts them (the boot), with their links moved."""
+    """What is asked for. ``to`` names a release; ``plan`` (a hash) takes back only that plan's rollout, so
+    that a host where it never began, or was taken back, stays as it is; with neither, this host's last
+    rollout is taken back. ``run`` is refused while another run holds the lease. ``quarantine`` marks
+    the release that is left, because something was found wrong. With ``only_running`` agents that do
+    not run are left to whoever starts them (the boot), with their links moved."""
 
     reason: str
     to: Optional[str] = None
+    plan: Optional[str] = None
     run: Optional[str] = None
-    fallback: Optional[str] = None
     quarantine: bool = False
     parallel: Optional[int] = None
     stop_deadman: bool = True
@@ -91,29 +92,38 @@ class Way:
     plan_hash: Optional[str] = None
 
 
-def find_way(state: LedgerState, wish: Wish) -> Optional[Way]:
-    """Where this wish leads from this state (pure); None when the host is there already.
+def find_way(entries: Sequence[Mapping[str, Any]], wish: Wish) -> Optional[Way]:
+    """Where this wish leads from what the ledger's entries say (pure); None when there is nothing to
+    take back.
 
     Raises RollbackError when there is no release before the current one, or the named one is
     quarantined.
     """
+    state = compute_state(entries)
     unfinished = state.unfinished
+    ends = [entry for entry in entries if entry["event"] in ("confirmed", "rolled_back")]
+    last = ends[-1] if ends else None
     if wish.to is not None and wish.to in state.quarantined:
         raise RollbackError(
             f"release {wish.to} is quarantined: it was taken back before", fix="Name another release, or roll out"
         )
-    if unfinished is not None:
+    if unfinished is not None and wish.plan in (None, unfinished.plan_hash):
         to = wish.to if wish.to is not None else unfinished.previous
         return Way(unfinished.release, to, unfinished.run, unfinished.plan_hash)
-    run = wish.run or "none"
-    if wish.run is not None:
-        return Way(state.current, wish.fallback, run) if state.current != wish.fallback else None
+    if wish.plan is not None:
+        if last is None or last["event"] != "confirmed" or last.get("plan") != wish.plan:
+            return None
+        staged = [one for one in entries if one["event"] == "staged" and one["plan"] == wish.plan]
+        return Way(state.current, staged[-1]["previous_release"], last["run"], wish.plan)
+    run = last["run"] if last is not None else "none"
     if wish.to is not None:
         return Way(state.current, wish.to, run)
+    if last is not None and last["event"] == "rolled_back":
+        return None
     if state.previous is None:
         raise RollbackError(
             f"there is no release before {state.current}" if state.current else "this host has no release",
-            fix="Name one with --to; the status command lists what is staged",
+            fix="Name one; the status playbook lists what is staged",
         )
     return Way(state.current, state.previous, run)
 
@@ -129,13 +139,11 @@ def roll_back(host: Host, wish: Wish, *, only_if_due: bool = False) -> RollbackR
         begun = host.clock.monotonic()
         _check_lease(host, wish)
         state = host.ledger.state()
-        if _done_before(host, state, wish):
-            return RollbackResult(False, to=state.current, message=DONE_BEFORE)
         if only_if_due and (state.unfinished is None or not is_due(host, state)):
             return RollbackResult(False, message="nothing is due")
-        way = find_way(state, wish)
+        way = find_way(host.ledger.entries(), wish)
         if way is None:
-            return RollbackResult(False, to=state.current, message="nothing to take back")
+            return RollbackResult(False, to=state.current, message=NOTHING)
         target = host.releases.load(way.to) if way.to is not None else None
         damage = host.releases.verify(way.to) if way.to is not None else []
         if damage and wish.to is not None:
@@ -177,11 +185,9 @@ def _check_lease(host: Host, wish: Wish) -> None:
 def foresee(host: Host, wish: Wish) -> RollbackResult:
     """What ``roll_back`` would do, without doing it."""
     state = host.ledger.state()
-    if _done_before(host, state, wish):
-        return RollbackResult(False, to=state.current, message=DONE_BEFORE)
-    way = find_way(state, wish)
+    way = find_way(host.ledger.entries(), wish)
     if way is None:
-        return RollbackResult(False, to=state.current, message="nothing to take back")
+        return RollbackResult(False, to=state.current, message=NOTHING)
     target = host.releases.load(way.to) if way.to is not None else None
     differing = _differing(host, target) if target else []
     if state.unfinished is None and way.from_release == way.to and not differing:
@@ -189,14 +195,6 @@ def foresee(host: Host, wish: Wish) -> RollbackResult:
     away = sorted(set(host.releases.pointers()) - set(target.agents if target else ()))
     outcomes = tuple(Outcome(name, True) for name in (*away, *(agent.name for agent in differing)))
     return RollbackResult(True, from_release=way.from_release, to=way.to, batch=Batch(outcomes))
-
-
-def _done_before(host: Host, state: LedgerState, wish: Wish) -> bool:
-    """Whether the last rollout was taken back already: doing it again must not go one release further."""
-    if wish.to is not None or wish.run is not None or state.unfinished is not None:
-        return False
-    ends = [entry["event"] for entry in host.ledger.entries() if entry["event"] in ("confirmed", "rolled_back")]
-    return ends[-1:] == ["rolled_back"]
 
 
 def is_due(host: Host, state: LedgerState) -> bool:

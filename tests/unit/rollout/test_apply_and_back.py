@@ -51,12 +51,8 @@ class Rollout:
         self.confirm()
 
     def back(self, **wish: object) -> list[object]:
-        return [
-            roll_back(
-                host, Wish("test", run=self.request.run, fallback=self.plan.previous[name], healthy_seconds=6, **wish)
-            )
-            for name, host in self.hosts.items()
-        ]
+        asked = Wish("test", plan=self.plan.plan_hash, run=self.request.run, healthy_seconds=6, **wish)
+        return [roll_back(host, asked) for host in self.hosts.values()]
 
 
 def installed(fleet: SmallFleet, release: str = "r-1") -> None:
