@@ -256,17 +256,26 @@ def prepare(console: Console) -> Demo:
     for name in ("mainpc", "pc2", "demo-logs"):
         shutil.rmtree(FOLDER / name, ignore_errors=True)
     demo.tools.logs.mkdir()
+    taken = demo.fleet.taken_sockets()
+    if taken:
+        raise DemoFailed(
+            f"{len(taken)} sockets of the fleet are taken, the first is {taken[0]}: does another demo run?"
+        )
     return demo
 
 
-def show_failure(console: Console, error: DemoFailed, last_log: Path | None) -> None:
-    log = error.log or last_log
+def show_failure(console: Console, error: DemoFailed, tools: Tools | None = None) -> None:
+    """Why, the end of the log, where it lies, and the command that wrote it."""
+    log, command = error.log, error.command
+    if tools is not None:
+        log = log or max(tools.logs.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
+        command = command or tools.last_command
     console.failed(str(error))
     if log is not None and log.exists():
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         console.say("\n".join(["", *(f"  | {line}" for line in lines[-LOG_LINES:]), "", f"  Log: {log}"]))
-    if error.command:
-        console.say(f"  Again, only this: {error.command}")
+    if command:
+        console.say(f"  Again, only this: {command}")
 
 
 def finish(demo: Demo, passed: bool, keep: bool) -> None:
@@ -286,17 +295,11 @@ def finish(demo: Demo, passed: bool, keep: bool) -> None:
     )
 
 
-def run() -> int:
-    console = Console(len(STEPS) + 1)
-    console.begin("tools")
+def run(console: Console) -> int:
     try:
-        if not has_all():
-            console.note("making an environment")
-            python = make_environment(FOLDER)
-            os.execv(python, [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])
         demo = prepare(console)
     except DemoFailed as error:
-        show_failure(console, error, None)
+        show_failure(console, error)
         return 1
     console.done(f"Python {sys.version_info.major}.{sys.version_info.minor} in {sys.prefix}")
     passed = False
@@ -306,8 +309,7 @@ def run() -> int:
             console.done(step(demo))
         passed = True
     except DemoFailed as error:
-        logs = sorted(demo.tools.logs.glob("*.log"), key=lambda log: log.stat().st_mtime)
-        show_failure(console, error, logs[-1] if logs else None)
+        show_failure(console, error, demo.tools)
     except KeyboardInterrupt:
         console.failed("interrupted")
     finally:
@@ -315,12 +317,29 @@ def run() -> int:
     return 0 if passed else 1
 
 
-def stop() -> int:
-    console = Console(0)
+def stop(console: Console) -> int:
     stopped = Demo(console).fleet.stop()
-    console.say(f"{stopped} hosts stopped. Undo everything: rm -r {os.path.relpath(FOLDER)}")
+    console.done(f"{stopped} hosts stopped. Undo everything: rm -r {os.path.relpath(FOLDER)}")
     return 0
 
 
+def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended is being interrupted: stop everything
+    stopping = sys.argv[1:] == ["stop"]
+    console = Console(1 if stopping else len(STEPS) + 1)
+    console.begin("stop" if stopping else "tools")
+    if not has_all():
+        console.note("making an environment")
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        try:
+            python = make_environment(FOLDER)
+        except DemoFailed as error:
+            show_failure(console, error)
+            return 1
+        console.forget()
+        os.execv(python, [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])
+    return stop(console) if stopping else run(console)
+
+
 if __name__ == "__main__":
-    sys.exit(stop() if sys.argv[1:] == ["stop"] else run())
+    sys.exit(main())

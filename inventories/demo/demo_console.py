@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Optional
 
 NAME_WIDTH = 15
+BEGUN = "CONTINUITY_DEMO_BEGUN"
+"""When the demo began (monotonic seconds), kept when it starts itself again in an environment of its own."""
 
 
 class Console:
@@ -16,7 +19,7 @@ class Console:
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
-        self.begun = time.monotonic()
+        self.begun = float(os.environ.setdefault(BEGUN, str(time.monotonic())))
         self.seconds: list[tuple[str, float]] = []
         self.step: Optional[str] = None
         self._step_begun = self.begun
@@ -41,6 +44,10 @@ class Console:
         self.step = None
         start = f"\r\x1b[K{self._head}" if self._terminal else ""
         print(f"{start}{text} ({seconds:.1f}s)", flush=True)
+
+    def forget(self) -> None:
+        """Clear a line that somebody else will begin again."""
+        print("\r\x1b[K" if self._terminal else "environment made", end="" if self._terminal else "\n", flush=True)
 
     def failed(self, text: str) -> None:
         start = f"\r\x1b[K{self._head}" if self._terminal and self.step else ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -140,6 +141,19 @@ class DemoFleet:
         """The agents whose socket is kept while they are replaced."""
         return [agent for agent in self.agents if agent.service_kind == "http"]
 
+    def taken_sockets(self) -> list[str]:
+        """Which of the fleet's sockets somebody else holds."""
+        taken = []
+        for agent in self.agents:
+            for port in (agent.port, agent.health_port):
+                with socket.socket() as ours:
+                    ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    try:
+                        ours.bind((agent.address, port))
+                    except OSError as error:
+                        taken.append(f"{agent.address}:{port} ({error.strerror})")
+        return taken
+
     def hosts(self) -> list[Host]:
         """Those that were made into host roots so far."""
         runner, clock = LocalRunner(), SystemClock()
@@ -202,8 +216,8 @@ def _check_database(path: Path) -> None:
     database = sqlite3.connect(path)
     try:
         (verdict,) = database.execute("PRAGMA integrity_check").fetchone()
-        (beats,) = database.execute("SELECT value FROM facts WHERE key = 'beats'").fetchone()
+        facts = dict(database.execute("SELECT key, value FROM facts"))
     finally:
         database.close()
-    if verdict != "ok" or beats < 1:
-        raise ValueError(f"integrity {verdict}, beats {beats}")
+    if verdict != "ok" or "beats" not in facts:
+        raise ValueError(f"integrity {verdict}, facts {sorted(facts)}")

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-import venv
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
@@ -37,21 +36,23 @@ def has_all() -> bool:
 def make_environment(folder: Path) -> Path:
     """A virtual environment with what the demo needs, by uv where there is one; returns its Python."""
     python = folder / "venv/bin/python"
-    log = folder / "tools.log"
+    with (folder / "tools.log").open("w") as output:
+        for command in _commands(folder / "venv", python):
+            if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode:
+                raise DemoFailed(
+                    "the environment could not be made", log=folder / "tools.log", command=shlex.join(command)
+                )
+    return python
+
+
+def _commands(folder: Path, python: Path) -> list[list[str]]:
     if shutil.which("uv"):
-        commands = [
-            ["uv", "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder / "venv")],
+        return [
+            ["uv", "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder)],
             ["uv", "pip", "install", "--quiet", "--python", str(python), "--requirement", str(REQUIREMENTS)],
         ]
-    else:
-        venv.EnvBuilder(with_pip=True).create(folder / "venv")
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        commands = [[*pip, "--requirement", str(REQUIREMENTS)]]
-    with log.open("w") as output:
-        for command in commands:
-            if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode:
-                raise DemoFailed("the environment could not be made", log=log, command=shlex.join(command))
-    return python
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    return [[sys.executable, "-m", "venv", str(folder)], [*pip, "--requirement", str(REQUIREMENTS)]]
 
 
 class Tools:
@@ -60,6 +61,7 @@ class Tools:
     def __init__(self, folder: Path, note: Callable[[str], None]) -> None:
         self.folder = folder
         self._note = note
+        self.last_command = ""
         collections = folder / "collections"
         link = collections / "ansible_collections/fleetops/continuity"
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +96,7 @@ class Tools:
         command = " ".join(
             [*(f"{key}={shlex.quote(value)}" for key, value in self.variables.items()), shlex.join(arguments)]
         )
+        self.last_command = command
         process = self.start(arguments, log)
         deadline = time.monotonic() + LONGEST_SECONDS
         try:

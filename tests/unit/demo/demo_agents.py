@@ -52,6 +52,7 @@ class Running:
         *,
         handed: Sequence[socket.socket] = (),
         by_systemd: bool = False,
+        project: Path = PROJECT,
         **environment: str,
     ) -> None:
         assert agent.port and agent.port.number and agent.health_check_port and agent.health_check_port.number
@@ -61,7 +62,7 @@ class Running:
         self.health_port = agent.health_check_port.number
         self.state = folder / "state" / agent.name
         self.log = folder / f"{agent.name}.log"
-        command = [sys.executable, str(PROJECT / agent.script_path)]
+        command = [sys.executable, str(project / agent.script_path)]
         if by_systemd:
             command = [
                 sys.executable,
@@ -80,7 +81,7 @@ class Running:
                 pass_fds=[sock.fileno() for sock in handed],
                 env={
                     "PATH": os.environ["PATH"],
-                    "PYTHONPATH": str(PROJECT),
+                    "PYTHONPATH": str(project),
                     "PYTHONDONTWRITEBYTECODE": "1",
                     "AGENT_NAME": agent.name,
                     "AGENT_BIND": address,
