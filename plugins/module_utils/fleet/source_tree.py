@@ -180,7 +180,7 @@ class SourceTree:
         the tree (a third-party module, most likely)."""
         key = (module, path.folders)
         if key not in self._found:
-            self._found[key] = self._search(module, path.folders)
+            self._found[key] = self._in_some_order(module, path.folders)
         found = self._found[key]
         if (
             found is not None
@@ -188,6 +188,15 @@ class SourceTree:
             and any(found.missing == name or found.missing.startswith(name + ".") for name in path.injected)
         ):
             return FoundModule(module, executed=found.executed, opaque=True)
+        return found
+
+    def _in_some_order(self, module: str, folders: Sequence[str]) -> Optional[FoundModule]:
+        """In the order of the folders; where that misses a part, in each folder alone, because the
+        order in which code adds folders cannot be told for certain."""
+        found = self._search(module, folders)
+        if found is not None and found.missing:
+            alone = (self._search(module, (folder,)) for folder in folders)
+            return next((one for one in alone if one is not None and not one.missing), found)
         return found
 
     def find_relative(self, importer: str, level: int, module: str) -> Optional[FoundModule]:

@@ -169,8 +169,15 @@ def test_a_package_wins_over_a_module_and_both_over_a_folder(root):
     tree = SourceTree(str(root))
     path = SearchPath(("one", "two"))
     assert tree.find("same", path).file == "one/same/__init__.py"
-    assert tree.find("same.extra", path).missing == "same.extra"
+    assert tree.find("same.nowhere", path).missing == "same.nowhere"
     assert tree.find("other", path).file == "two/other.py"
+
+
+def test_a_module_that_another_order_of_folders_would_find_is_found(root):
+    for name in ("one/utils/__init__.py", "two/utils/__init__.py", "two/utils/client.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    assert SourceTree(str(root)).find("utils.client", SearchPath(("one", "two"))).file == "two/utils/client.py"
 
 
 def test_portions_of_a_folder_package_are_searched_together(root):
