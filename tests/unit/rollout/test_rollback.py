@@ -80,16 +80,16 @@ def test_the_dead_man_brings_a_host_back_that_nobody_confirms(small_fleet: Small
     for agent in EVERYONE:
         small_fleet.change(agent, note="2")
     small_fleet.stage("r-2")
-    rollout = Rollout(small_fleet, "r-2", "run2", Options(waves=["100%"], bake_seconds=0.2, deadman_seconds=8))
+    rollout = Rollout(small_fleet, "r-2", "run2", Options(waves=["100%"], bake_seconds=0.2, deadman_seconds=25))
     begun = time.monotonic()
     assert all(result.batch.ok for result in rollout.wave(1)), "both hosts run the new release"
     assert set(small_fleet.notes().values()) == {"2"}
     while set(small_fleet.notes().values()) != {"1"}:
-        assert time.monotonic() - begun < 60
+        assert time.monotonic() - begun < 120
         time.sleep(0.2)
     for host in rollout.hosts.values():
         while host.ledger.state().unfinished is not None:
-            assert time.monotonic() - begun < 90
+            assert time.monotonic() - begun < 150
             time.sleep(0.2)
         assert host.ledger.state().quarantined == frozenset(), "nobody judged the release"
         assert host.ledger.entries()[-1]["to"] == "r-1"
