@@ -82,6 +82,9 @@ def _agents(documents: Sequence[Node], found: Sequence[Candidate], path: str, re
         lost_agents.report(lost, reading)
     elif not any(_unreadable(problem, path) for problem in reading.problems):
         _report_none(lost, path, reading)
+    if found and not agents:
+        message = f"the profile of {reading.host} selects none of the {len(found)} agents"
+        reading.report("G-no-agents", message, Location(path, 1), expected="a profile with agents", found="none")
     return tuple(agents.values())
 
 

@@ -456,6 +456,12 @@ def test_one_file_for_both_machines(load: Load) -> None:
     assert said(pc2) == [("warning", "G-schema", 3, None), ("warning", "G-schema", 6, None)]
 
 
+def test_a_profile_that_selects_nobody_is_a_failure(load: Load) -> None:
+    host = load(f"machine_profiles: {{mainpc: {{agents: []}}}}\nagent_groups:\n  g:\n    A: {TWO}\n")
+    assert host.agents == ()
+    assert said(host) == [("critical", "G-no-agents", 1, None)]
+
+
 def test_anchors_and_merges_are_ordinary(load: Load) -> None:
     host = load(
         "defaults: &defaults\n  required: true\n  dependencies: [B]\n"
