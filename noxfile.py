@@ -8,6 +8,7 @@ counts what every session leaves as JUnit files under .cache/reports/<session>/.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ import nox
 from nox.command import CommandFailed
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "sanity", "docs", "galaxy", "unit", "module", "attacks", "molecule"]
+nox.options.sessions = ["lint", "sanity", "docs", "galaxy", "unit", "module", "attacks", "systemd", "molecule"]
 
 CHECKOUT = Path(__file__).resolve().parent
 CACHE = CHECKOUT / ".cache"
@@ -252,6 +253,19 @@ def module(session: nox.Session) -> None:
 def attacks(session: nox.Session) -> None:
     """What must not be able to hurt: killed controllers, torn files, hostile input."""
     pytest(session, "tests/attacks")
+
+
+@nox.session
+def systemd(session: nox.Session) -> None:
+    """The systemd supervisor against a real systemd: on a host of the test bed, where one can be had."""
+    bed = CACHE / "testbed/systemd"
+    session.run(sys.executable, "tests/testbed/hosts.py", "create", str(bed), external=True)
+    try:
+        fleet = json.loads((bed / "hosts.yml").read_text())["all"]["children"]["fleet"]
+        os.environ["CONTINUITY_SYSTEMD_HOST"] = fleet["hosts"]["PC2"].get("testbed_container", "")
+        pytest(session, "tests/systemd")
+    finally:
+        session.run(sys.executable, "tests/testbed/hosts.py", "destroy", str(bed), external=True)
 
 
 @nox.session

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 REPORTS = CHECKOUT / ".cache" / "reports"
-PARTS = ("lint", "sanity", "docs", "galaxy", "unit", "module", "attacks", "molecule")
+PARTS = ("lint", "sanity", "docs", "galaxy", "unit", "module", "attacks", "systemd", "molecule")
 FAST = ("lint", "unit")
 
 

@@ -40,13 +40,22 @@ def project(tmp_path: Path) -> Path:
     return copy
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float) -> float:
-    """Seconds until ``condition`` holds; fails when it never does."""
+def until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+    """Wait until ``condition`` holds; fails when it never does."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, f"{what}: not within {seconds:g} s"
         time.sleep(0.5)
-    return time.monotonic() - began
+
+
+def until_both_change(rollout: Any, fleet: dict[str, Any], before: dict[str, int], log: Path) -> None:
+    """Wait until agents of both hosts are being replaced by this rollout."""
+
+    def changing() -> bool:
+        assert rollout.poll() is None, f"the rollout ended too early:\n{log.read_text()[-3000:]}"
+        return all(activated(seen, before[name]) for name, seen in fleet.items())
+
+    until(changing, "both hosts change", 300)
 
 
 def activated(seen: Any, before: int) -> bool:
@@ -100,7 +109,7 @@ def test_a_host_that_becomes_unreachable_takes_itself_back(
         continuity_deadman_seconds=DEADMAN_SECONDS,
     )
     try:
-        until(lambda: all(activated(seen, before[name]) for name, seen in fleet.items()), "both hosts change", 300)
+        until_both_change(rollout, fleet, before, tmp_path / "log")
         with cable_cut(container):
             cut = time.monotonic()
             assert rollout.wait(300) != 0
@@ -134,7 +143,7 @@ def test_a_killed_controller_leaves_no_host_in_between(
         continuity_deadman_seconds=DEADMAN_SECONDS,
     )
     try:
-        until(lambda: all(activated(seen, before[name]) for name, seen in fleet.items()), "both hosts change", 300)
+        until_both_change(rollout, fleet, before, tmp_path / "log")
     finally:
         os.killpg(rollout.pid, signal.SIGKILL)
     rollout.wait()
