@@ -13,7 +13,7 @@ import ast
 import builtins
 import sys
 from dataclasses import dataclass
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, Sequence
 
 from ..fleet.source_file import Import, bound_names, dotted, every_statement, imports_of, is_main_test
 from ..fleet.source_tree import STANDARD_MODULES, FoundModule, SearchPath, SourceTree
@@ -27,8 +27,13 @@ IMPLICIT = frozenset(dir(builtins)) | {
     "BaseExceptionGroup", "EncodingWarning", "PythonFinalizationError", "aiter", "anext", "exit", "quit", "_",
 }  # fmt: skip
 
-IMPORT_ERRORS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
-NAME_ERRORS = {"NameError", "Exception", "BaseException"}
+CAUGHT_BY = {
+    "module": {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"},
+    "undefined": {"NameError", "Exception", "BaseException"},
+    "syntax": {"SyntaxError", "Exception", "BaseException"},
+}
+"""Kind of a failure to the exceptions by which a handler takes it; other kinds are taken as ``module``."""
+
 EAGER_ANNOTATIONS = sys.version_info < (3, 14)
 
 
@@ -305,29 +310,24 @@ class _Run:
         return found
 
     def _try(self, node: ast.Try) -> list[Failure]:
-        """The body's failures count unless a handler takes them and lets the module go on; a handler
-        runs for certain only when the body certainly fails."""
-        body = self.statements(node.body)
-        found: list[Failure] = []
-        taken: Optional[ast.ExceptHandler] = None
-        if body:
-            first = body[0]
-            wanted = NAME_ERRORS if first.kind == "undefined" else IMPORT_ERRORS
-            if first.kind == "syntax":
-                wanted = {"SyntaxError", "Exception", "BaseException"}
-            taken = next((handler for handler in node.handlers if _catches(handler, wanted)), None)
-        if body and taken is None:
-            found += body
-        elif taken is not None:
-            if taken.name:
-                self._bound.add(taken.name)
-            handler = self.statements(taken.body)
-            found += body if any(_ends(statement) for statement in taken.body) else []
-            found += handler
-        if not body:
-            found += self.statements(node.orelse)
-        self._bind([node])
-        return found + self.statements(node.finalbody)
+        """What fails in the body counts unless a handler takes it and lets the module go on. A handler
+        runs for certain only when the body certainly fails; then the rest of the body binds nothing."""
+        failing: list[Failure] = []
+        before = self._bound
+        for statement in node.body:
+            before = set(self._bound)
+            failing = self._statement(statement)
+            if failing or _ends(statement):
+                break
+        taken = next((handler for handler in node.handlers if failing and _takes(handler, failing[0])), None)
+        if taken is None:
+            found = failing or self.statements(node.orelse)
+            self._bind([node])
+            return found + self.statements(node.finalbody)
+        self._bound = before | ({taken.name} if taken.name else set())
+        handled = self.statements(taken.body)
+        ends = any(_ends(statement) for statement in taken.body)
+        return [*(failing if ends else []), *handled, *self.statements(node.finalbody)]
 
     def _bind(self, statements: Sequence[ast.AST]) -> None:
         self._bound.update(bound_names(statements))
@@ -392,9 +392,11 @@ def _ends(node: ast.stmt) -> bool:
     return called in ("sys.exit", "exit", "quit", "os._exit", "os.abort")
 
 
-def _catches(handler: ast.ExceptHandler, errors: set[str]) -> bool:
+def _takes(handler: ast.ExceptHandler, failure: Failure) -> bool:
+    """Whether the handler catches what the failure raises."""
     if handler.type is None:
         return True
+    errors = CAUGHT_BY.get(failure.kind, CAUGHT_BY["module"])
     types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(dotted(one).rpartition(".")[2] in errors or not dotted(one) for one in types)
 

@@ -205,6 +205,10 @@ BROKEN = {
         "try:\n    from common.gone import x\nexcept ImportError:\n    from common.gone_too import x\n",
         ("module", "common.gone_too", "start"),
     ),
+    "caught, and then used all the same": (
+        "try:\n    from common.gone import Base\nexcept ImportError as e:\n    print(e)\nclass A(Base): ...\n",
+        ("undefined", "Base", "start"),
+    ),
     "in a function": ("def f():\n    from common.gone import x\n    return x\n", ("module", "common.gone", "later")),
     "on a branch": ("import os\nif os.environ.get('X'):\n    import common.gone\n", ("module", "common.gone", "later")),
     "not on the path": (
