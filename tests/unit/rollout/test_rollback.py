@@ -35,7 +35,14 @@ def confirmed(plan, release):
 
 
 def back(plan, release, to):
-    return {"event": "rolled_back", "run": f"run of {plan}", "from_release": release, "to": to, "ok": True, "agents": []}
+    return {
+        "event": "rolled_back",
+        "run": f"run of {plan}",
+        "from_release": release,
+        "to": to,
+        "ok": True,
+        "agents": [],
+    }
 
 
 FIRST = [staged("p1", "r1", None), confirmed("p1", "r1")]
@@ -102,12 +109,16 @@ def test_a_confirmed_host_is_left_alone(small_fleet: SmallFleet):
     program = [sys.executable, f"{host.root}/continuity.pyz"]
     ended = subprocess.run([*program, "deadman", "--root", host.root], capture_output=True, text=True, check=True)
     assert "nothing to do" in ended.stdout
-    ended = subprocess.run([*program, "status", "--root", host.root, "--format", "json"], capture_output=True, text=True)
+    ended = subprocess.run(
+        [*program, "status", "--root", host.root, "--format", "json"], capture_output=True, text=True
+    )
     assert json.loads(ended.stdout)["current"] == "r-1"
     assert ended.returncode == 0, ended.stdout
 
 
-def test_the_boot_check_takes_back_what_an_earlier_boot_left_and_an_operator_needs_no_controller(small_fleet: SmallFleet):
+def test_the_boot_check_takes_back_what_an_earlier_boot_left_and_an_operator_needs_no_controller(
+    small_fleet: SmallFleet,
+):
     installed(small_fleet)
     for agent in EVERYONE:
         small_fleet.change(agent, note="2")
