@@ -14,7 +14,7 @@ from typing import Any, Iterator, Optional, Sequence
 
 from .effects import Clock
 from .errors import ContinuityError
-from .repository import manifests, paths
+from .repository import manifests, paths, pins
 from .repository.blocks import BlockReader, entries_of
 from .repository.faults import RepositoryError
 from .repository.index import Index
@@ -32,7 +32,8 @@ DOCUMENTS = ("*.json",)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What somebody wants to be in a snapshot. ``sources`` are paths as given; see ``default_sources``."""
+    """What somebody wants to be in a snapshot. ``sources`` are paths as given, see ``default_sources``;
+    ``pin`` says whether it is to be pinned, None leaves that as it is."""
 
     host: str
     sources: tuple[str, ...]
@@ -40,6 +41,7 @@ class Wanted:
     documents: tuple[str, ...] = DOCUMENTS
     restore_point: Optional[str] = None
     tags: tuple[str, ...] = ()
+    pin: Optional[bool] = None
     if_changed: bool = False
     wait: float = 60.0
 
@@ -89,27 +91,50 @@ def _take(
     progress: Optional[Progress],
 ) -> Outcome:
     with _turn(repository, wanted, clock, check):
-        if wanted.restore_point:
-            there = named(repository, wanted.host, wanted.restore_point)
-            if there is not None:
-                return Outcome.existing(there)
-        with _staging(repository, wanted.host, check) as staging:
-            source = TreeSource(
-                sources,
-                staging=staging,
-                exclude=wanted.exclude,
-                documents=wanted.documents,
-                skip=[os.fsencode(os.path.realpath(repository_path))],
-            )
-            request = Request(
-                host=wanted.host,
-                sources=source.roots,
-                exclude=wanted.exclude,
-                restore_point=wanted.restore_point,
-                tags=wanted.tags,
-                if_changed=wanted.if_changed,
-            )
-            return take(repository, request, source, clock, measure=check, progress=progress)
+        there = named(repository, wanted.host, wanted.restore_point) if wanted.restore_point else None
+        outcome = (
+            Outcome.existing(there)
+            if there is not None
+            else _take_new(repository, wanted, sources, repository_path, clock, check, progress)
+        )
+        if outcome.manifest is not None:
+            was = outcome.manifest.digest in pins.pinned(repository)
+            outcome.pinned = was if wanted.pin is None else wanted.pin
+            outcome.pin_changed = outcome.pinned != was
+            if outcome.pin_changed and not check:
+                if outcome.pinned:
+                    pins.pin(repository, outcome.manifest, clock.now())
+                else:
+                    pins.unpin(repository, outcome.manifest)
+        return outcome
+
+
+def _take_new(
+    repository: Repository,
+    wanted: Wanted,
+    sources: tuple[bytes, ...],
+    repository_path: str,
+    clock: Clock,
+    check: bool,
+    progress: Optional[Progress],
+) -> Outcome:
+    with _staging(repository, wanted.host, check) as staging:
+        source = TreeSource(
+            sources,
+            staging=staging,
+            exclude=wanted.exclude,
+            documents=wanted.documents,
+            skip=[os.fsencode(os.path.realpath(repository_path))],
+        )
+        request = Request(
+            host=wanted.host,
+            sources=source.roots,
+            exclude=wanted.exclude,
+            restore_point=wanted.restore_point,
+            tags=wanted.tags,
+            if_changed=wanted.if_changed,
+        )
+        return take(repository, request, source, clock, measure=check, progress=progress)
 
 
 @contextmanager
@@ -214,7 +239,10 @@ def list_snapshots(
         for manifest in found
         if restore_point in (None, manifest.restore_point) and set(tags) <= set(manifest.tags)
     ]
-    described = [manifests.describe(one) for one in sorted(chosen, key=lambda one: (one.time, one.host, one.sequence))]
+    exempt = pins.pinned(repository)
+    described = [
+        manifests.describe(one, exempt) for one in sorted(chosen, key=lambda one: (one.time, one.host, one.sequence))
+    ]
     return described, [str(fault) for fault in damaged]
 
 

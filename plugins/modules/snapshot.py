@@ -83,6 +83,10 @@ options:
     type: list
     elements: str
     default: []
+  pin:
+    description:
+      - Whether the snapshot is exempt from retention. Without it a pin stays as it is.
+    type: bool
   if_changed:
     description:
       - Take no new snapshot when nothing differs from the newest one of the same sources.
@@ -159,6 +163,10 @@ snapshot:
       type: list
       elements: str
       sample: [nightly]
+    pinned:
+      description: Whether it is exempt from retention.
+      type: bool
+      sample: false
     sources:
       description: The real paths that were taken.
       type: list
@@ -251,6 +259,7 @@ ARGUMENTS = {
     "restore_point": {"type": "str"},
     "host": {"type": "str"},
     "tags": {"type": "list", "elements": "str", "default": []},
+    "pin": {"type": "bool"},
     "if_changed": {"type": "bool", "default": False},
     "wait": {"type": "float", "default": 60},
 }
@@ -269,16 +278,18 @@ def execute(call: Call) -> dict:
         documents=tuple(options["documents"]),
         restore_point=options["restore_point"],
         tags=tuple(options["tags"]),
+        pin=options["pin"],
         if_changed=options["if_changed"],
         wait=options["wait"],
     )
     outcome = snapshots.take_snapshot(repository, wanted, call.clock, check=call.check_mode)
     incomplete = snapshots.incomplete(outcome)
+    pinned = (outcome.manifest.digest,) if outcome.manifest and outcome.pinned else ()
     for problem in incomplete:
         call.warn(f"{problem['path']}: {problem['message']} ({problem['kind']})")
     result = {
-        "changed": outcome.published or (call.check_mode and outcome.manifest is None),
-        "snapshot": describe(outcome.manifest) if outcome.manifest else None,
+        "changed": outcome.published or outcome.pin_changed or (call.check_mode and outcome.manifest is None),
+        "snapshot": describe(outcome.manifest, pinned) if outcome.manifest else None,
         "repository": repository,
         "complete": not incomplete,
         "problems": [problem.fields() for problem in outcome.problems],

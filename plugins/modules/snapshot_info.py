@@ -75,6 +75,7 @@ snapshots:
       time: "2026-01-31T02:00:00.000000Z"
       restore_point: rp-before-release-42
       tags: []
+      pinned: false
       sources: [/srv/fleet/state]
       totals: {"files": 412, "directories": 80, "symlinks": 0, "fifos": 0, "bytes": 10485760}
       problems: []

@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
 
 FLIPS = int(os.environ.get("ATTACK_FLIPS", "60"))
 FULL = int(os.environ.get("ATTACK_FULL", "12"))
@@ -133,11 +134,10 @@ def test_whatever_is_missing_of_the_last_steps_no_published_snapshot_is_broken(t
     finally:
         os.rename = real
     kinds = [target.relative_to(tmp_path / "repository").parts[0] for target, _ in renames]
-    assert kinds == ["config.json", "packs", "packs", "index", "manifests"]
-    for cut in range(1, len(renames) + 1):
+    assert kinds == ["packs", "packs", "index", "manifests"]
+    for cut in range(len(renames) + 1):
         replayed = tmp_path / f"replayed-{cut}"
-        for name in ("packs", "index", "manifests", "pins", "locks", "tmp"):
-            (replayed / name).mkdir(parents=True)
+        Repository.init(str(replayed), 0.0)
         for target, content in renames[:cut]:
             file = replayed / target.relative_to(tmp_path / "repository")
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -54,6 +54,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_durably(file: Path, content: bytes) -> None:
+    """Write a file nobody looks at yet; its content is on the disk afterwards."""
+    with open(file, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and its ancestors, each of them durable and for the owner alone."""
     if not folder.is_dir():
@@ -103,16 +111,15 @@ class Repository:
                 )
             for name in _SKELETON:
                 make_folder(root / name)
-            repository = cls(root, {"id": os.urandom(16).hex()})
             config = {
                 "created": timestamp(now),
                 "features": [],
                 "format": FORMAT,
-                "id": repository.id,
+                "id": os.urandom(16).hex(),
                 "version": VERSION,
             }
-            repository.publish(root / "config.json", canonical({**config, "sha256": sha256(canonical(config))}), "init")
-        return repository, True
+            made = cls(root, config)._claim(canonical({**config, "sha256": sha256(canonical(config))}))
+        return cls.open(path), made
 
     @classmethod
     def open(cls, path: str) -> Repository:
@@ -144,6 +151,20 @@ class Repository:
             )
         return cls(Path(path), config)
 
+    def _claim(self, config: bytes) -> bool:
+        """Publish config.json unless somebody else was quicker."""
+        owner = f"init-{os.getpid()}"
+        aside = self.staging(owner) / "config.json"
+        write_durably(aside, config)
+        try:
+            os.link(aside, self.root / "config.json")
+        except FileExistsError:
+            return False
+        finally:
+            self.clear_staging(owner)
+        sync_folder(self.root)
+        return True
+
     def pack_file(self, digest: str) -> Path:
         return self.packs / digest[:2] / f"{digest}.pack"
 
@@ -162,10 +183,7 @@ class Repository:
     def publish(self, final: Path, content: bytes, owner: str) -> None:
         """Write ``content`` aside, make it durable, rename it to its name, make the name durable."""
         aside = self.staging(owner) / final.name
-        with open(aside, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_durably(aside, content)
         make_folder(final.parent)
         os.rename(aside, final)
         sync_folder(final.parent)

@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Collection, Mapping, Optional, Sequence
 
 from .faults import DamagedError, RepositoryError
 from .layout import Repository, canonical, check_host, is_digest, sha256
@@ -73,8 +73,8 @@ class Manifest:
         }
 
 
-def describe(manifest: Manifest) -> dict[str, Any]:
-    """A snapshot as modules and the command line show it."""
+def describe(manifest: Manifest, pinned: Collection[str] = ()) -> dict[str, Any]:
+    """A snapshot as modules and the command line show it; ``pinned`` are digests of those that are."""
     return {
         "id": manifest.id,
         "digest": manifest.digest,
@@ -83,6 +83,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "time": manifest.time,
         "restore_point": manifest.restore_point,
         "tags": list(manifest.tags),
+        "pinned": manifest.digest in pinned,
         "sources": list(manifest.sources),
         "totals": dict(manifest.totals),
         "problems": [dict(problem) for problem in manifest.problems],

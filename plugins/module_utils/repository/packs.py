@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Iterator
 
 from .faults import DamagedError
-from .layout import Repository, make_folder, sync_folder
+from .layout import Repository, make_folder, sync_folder, write_durably
 
 MAGIC = b"FCPACK1\n"
 HEADER = struct.Struct(">BBHIII32s")
@@ -66,10 +66,7 @@ class PackWriter:
         content = b"".join(self._buffer)
         self._buffer = []
         name = hashlib.sha256(content)
-        with open(self._aside, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_durably(self._aside, content)
         final = self._repository.pack_file(name.hexdigest())
         make_folder(final.parent)
         os.rename(self._aside, final)

@@ -84,6 +84,8 @@ class Outcome:
     files_read: int = 0
     blocks_stored: int = 0
     bytes_stored: int = 0
+    pinned: bool = False
+    pin_changed: bool = False
 
     @classmethod
     def existing(cls, manifest: Manifest) -> Outcome:

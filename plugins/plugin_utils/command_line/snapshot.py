@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--restore-point", metavar="ID", help="take it only once under this name")
     parser.add_argument("--tag", action="append", default=[])
+    parser.add_argument("--pin", action="store_true", default=None, help="exempt it from retention")
     parser.add_argument("--if-changed", action="store_true", help="take none when nothing differs")
     parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for another writer")
     parser.add_argument("--format", choices=("text", "json"), default="text")
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         exclude=tuple(arguments.exclude),
         restore_point=arguments.restore_point,
         tags=tuple(arguments.tag),
+        pin=arguments.pin,
         if_changed=arguments.if_changed,
         wait=arguments.wait,
     )
@@ -45,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     progress.done()
     incomplete = snapshots.incomplete(outcome)
-    snapshot = describe(outcome.manifest) if outcome.manifest else {}
+    pinned = (outcome.manifest.digest,) if outcome.manifest and outcome.pinned else ()
+    snapshot = describe(outcome.manifest, pinned) if outcome.manifest else {}
     if arguments.format == "json":
         changes = {kind: len(paths) for kind, paths in outcome.changes.by_kind().items()}
         print(

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"snapshots": found, "damaged": damaged}))
     else:
         for one in found:
-            marks = " ".join([one["restore_point"] or "", *one["tags"]]).strip()
+            marks = " ".join([one["restore_point"] or "", *one["tags"], "pinned" if one["pinned"] else ""]).strip()
             size = one["totals"]["bytes"] / 1e6
             print(
                 f"{one['id']}  {one['time'][:19]}Z  {one['host']:<16} {one['totals']['files']:>7} files {size:>10.1f} MB  {marks}"

@@ -265,3 +265,17 @@ def test_the_sources_of_a_fleet_host(tmp_path: Path) -> None:
     assert snapshots.host_name(str(tmp_path), "given") == "given"
     with pytest.raises(ContinuityError):
         snapshots.host_name(None, "../elsewhere")
+
+
+def test_a_snapshot_is_pinned_and_the_pin_taken_away(world: Any) -> None:
+    world.write({"a": b"1"})
+    taken = world.take(restore_point="rp-1", pin=True)
+    assert (taken.published, taken.pinned, taken.pin_changed) == (True, True, True)
+    again = world.take(restore_point="rp-1", pin=True)
+    assert (again.published, again.pinned, again.pin_changed) == (False, True, False)
+    assert [one["pinned"] for one in snapshots.list_snapshots(world.repository)[0]] == [True]
+    looked = world.take(restore_point="rp-1", pin=False, check=True)
+    assert looked.pin_changed
+    assert world.take(restore_point="rp-1").pinned
+    assert world.take(restore_point="rp-1", pin=False).pin_changed
+    assert [one["pinned"] for one in snapshots.list_snapshots(world.repository)[0]] == [False]
