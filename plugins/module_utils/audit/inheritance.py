@@ -166,8 +166,7 @@ class Inheritance:
 
     def _base_standing(self, base: object, depth: int) -> _Answer:
         if isinstance(base, _Outside):
-            real = base.name == f"{self._base.module}.{self._base.name}"
-            return "direct" if real else "none", (base.name,), ("", 1)
+            return "direct" if self._means_base(base.name) else "none", (base.name,), ("", 1)
         if isinstance(base, _Broken):
             return "unparsed", (base.file,), (base.file, base.line)
         if not isinstance(base, _Class):
@@ -191,6 +190,12 @@ class Inheritance:
         return found.file.rpartition("/")[2] == self._base.file.rpartition("/")[2] and found.node in _body(
             self._tree, found.file
         )
+
+    def _means_base(self, name: str) -> bool:
+        """Whether a name that the tree does not hold under its search path is the base class all the
+        same: ``core.base_agent.BaseAgent`` is, where the code adds ``common`` in a way nobody can read."""
+        module, _dot, imported = name.lstrip(".").rpartition(".")
+        return imported == self._base.name and f".{self._base.module}".endswith(f".{module}")
 
     def _preferred(self, candidates: Sequence[object]) -> Sequence[object]:
         """Of the alternatives that a try, or an if, offers for one name: the base class itself, else

@@ -70,6 +70,20 @@ STANDINGS = {
         + "@app.on_event('startup')\ndef begin():\n    Totally()\n",
         NONE,
     ),
+    "direct, searched in a folder that is added": (
+        "import sys\nsys.path.insert(0, 'common')\nfrom core.base_agent import BaseAgent\nclass Sample(BaseAgent): ...\n"
+        + MAIN,
+        NONE,
+    ),
+    "direct, searched where nobody can tell": (
+        "import sys\nsys.path.insert(0, input())\nfrom core.base_agent import BaseAgent\nclass Sample(BaseAgent): ...\n"
+        + MAIN,
+        NONE,
+    ),
+    "none, its own module of that name": (
+        "from agentkit.base_agent import BaseAgent\nclass Sample(BaseAgent): ...\n" + MAIN,
+        ["D-none"],
+    ),
     "direct, beside a helper": (
         IMPORT + "class Cache: ...\nclass Sample(BaseAgent): ...\ncache = Cache()\n" + MAIN,
         NONE,
