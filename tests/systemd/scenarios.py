@@ -137,7 +137,7 @@ def blue_green_loses_no_request() -> dict[str, Any]:
             assert host.supervisor.restart(["SpeechAgent"], timeout=30)["SpeechAgent"].ok
         assert slots == ["green", "blue", "green", "blue"]
         assert load.failed == 0, load.errors
-        assert load.total > 200
+        assert load.total > 100
         assert set(load.releases) == {"r1", "r2", "r3", "r4", "r5"}
         return {"lost": load.failed, "total": load.total}
 
@@ -161,7 +161,7 @@ def one_instance_at_a_time_loses_no_request() -> dict[str, Any]:
                 assert ask(address)["release"] == release
             assert host.supervisor.restart(["SpeechAgent"], timeout=30)["SpeechAgent"].ok
         assert load.failed == 0, load.errors
-        assert load.total > 150
+        assert load.total > 100
         assert set(load.releases) == {"r1", "r2", "r3", "r4", "r5"}
         return {"lost": load.failed, "total": load.total}
 
