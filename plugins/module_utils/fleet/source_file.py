@@ -326,5 +326,7 @@ def _note_assignment(
             key = getattr(key, "value", key) if type(key).__name__ == "Index" else key
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
                 injected.add(key.value)
+            else:  # most likely itself, by a lazy stand-in
+                source.open_names = True
         elif isinstance(target.value, ast.Call) and dotted(target.value.func) == "globals":
             source.open_names = True

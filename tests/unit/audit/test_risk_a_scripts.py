@@ -56,6 +56,7 @@ SOUND = {
     "star of a stranger": "from torch.nn import *\nlayer = Linear(1, 2)\n",
     "dynamic names": "globals()['late'] = 1\nprint(late)\n",
     "module getattr": "from common.lazy import whatever\n",
+    "module that replaces itself": "from common.replaced import whatever\n",
     "names in branches": """
         import sys
         if sys.platform == "win32":
@@ -130,6 +131,7 @@ SOUND = {
 
 EXTRA = {
     "common/utils/names.py": "exported = 1\n",
+    "common/replaced.py": "import sys\nclass Lazy: ...\nsys.modules[__name__] = Lazy()\n",
     "common/lazy.py": "def __getattr__(name):\n    return name\n",
     "common/plugins/__init__.py": "import pkgutil\n__path__ = pkgutil.extend_path(__path__, __name__)\n",
     "common/native.cpython-311-x86_64-linux-gnu.so": b"\x7fELF",
