@@ -39,7 +39,8 @@ class BaseClass:
 
 @dataclass(frozen=True)
 class Standing:
-    """``kind`` is ``direct indirect stub none unparsed``; ``chain`` names what was followed, as
+    """``kind`` is ``direct indirect unparsed unknown stub none`` (``unknown``: the parent's module is
+    missing); ``chain`` names what was followed, as
     ``file:Class``; ``file`` and ``line`` are where it was decided; ``fallback`` is the line of a
     local stub of the base class that stands by in case the import fails, else None."""
 
@@ -65,9 +66,11 @@ class _Function:
 
 @dataclass(frozen=True)
 class _Outside:
-    """Something that the tree does not hold, by the name under which it was imported."""
+    """Something that the tree does not hold, by the name under which it was imported; ``missing`` where
+    it should."""
 
     name: str
+    missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,8 @@ class Inheritance:
 
     def _base_standing(self, base: object, depth: int) -> _Answer:
         if isinstance(base, _Outside):
-            return "direct" if self._means_base(base.name) else "none", (base.name,), ("", 1)
+            kind = "direct" if self._means_base(base.name) else "unknown" if base.missing else "none"
+            return kind, (base.name,), ("", 1)
         if isinstance(base, _Broken):
             return "unparsed", (base.file,), (base.file, base.line)
         if not isinstance(base, _Class):
@@ -272,7 +276,8 @@ class Inheritance:
         if module is None or module.opaque:
             return [outside]
         if module.missing:
-            return [outside]
+            ours = bool(module.executed) or self._tree.holds_source(module.folders)
+            return [_Outside(outside.name, missing=ours)]
         if module.file is not None:
             found = self._in_file(module.file, original, depth)
             if found:
@@ -280,7 +285,8 @@ class Inheritance:
         submodule = self._tree.submodule(module, original)
         if submodule is not None:
             return [_Module(submodule.file, f"{imported.module}.{original}".lstrip("."), file)]
-        return [outside]
+        defined = module.file is not None and original in self._tree.file(module.file).names
+        return [_Outside(outside.name, missing=not defined)]
 
     def _in_file(self, file: str, name: str, depth: int) -> list[object]:
         source = self._tree.file(file)
@@ -297,7 +303,7 @@ class Inheritance:
 
     def _member(self, owner: object, name: str, depth: int) -> list[object]:
         if isinstance(owner, _Outside):
-            return [_Outside(f"{owner.name}.{name}")]
+            return [_Outside(f"{owner.name}.{name}", owner.missing)]
         if isinstance(owner, _Class):
             return [owner]
         if not isinstance(owner, _Module):
@@ -396,7 +402,7 @@ class Inheritance:
         return None
 
 
-_RANK = {"direct": 0, "indirect": 1, "unparsed": 2, "stub": 3, "none": 4}
+_RANK = {"direct": 0, "indirect": 1, "unparsed": 2, "unknown": 3, "stub": 4, "none": 5}
 
 
 def _body(tree: SourceTree, file: str) -> Sequence[ast.AST]:

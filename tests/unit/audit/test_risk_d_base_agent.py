@@ -20,6 +20,7 @@ EXTRA = {
     + "class Real(BaseAgent): ...\nclass Other: ...\ndef main():\n    Real().run()\n",
     "main_pc_code/agents/free.py": "class Free: ...\ndef main():\n    Free()\n",
     "main_pc_code/agents/broken.py": "class Broken(:\n",
+    "main_pc_code/agents/made.py": "Made = type('Made', (), {})\n",
     "main_pc_code/old/base_agent.py": "class BaseAgent:\n    pass\n",
     "main_pc_code/again/__init__.py": "from common.core.base_agent import BaseAgent\n",
     "main_pc_code/stars.py": "from common.core.base_agent import *\n",
@@ -170,6 +171,18 @@ STANDINGS = {
         ["D-unparsed"],
     ),
     "unparsed, launched": ("from main_pc_code.agents.broken import main\nmain()\n", ["D-unparsed"]),
+    "a parent that is missing is risk A's": (
+        "from main_pc_code.agents.gone import Parent\nclass Sample(Parent): ...\n" + MAIN,
+        NONE,
+    ),
+    "a parent that is missing from its package is too": (
+        "from main_pc_code.agents import gone\nclass Sample(gone.Parent): ...\n" + MAIN,
+        NONE,
+    ),
+    "none, a parent that is made": (
+        "from main_pc_code.agents.made import Made\nclass Sample(Made): ...\n" + MAIN,
+        ["D-none"],
+    ),
     "unparsed helper does not matter": (
         IMPORT + "from main_pc_code.agents.broken import tool\nclass Sample(BaseAgent): ...\ntool()\n" + MAIN,
         NONE,
