@@ -25,10 +25,6 @@ class Handler(BaseHTTPRequestHandler):
     def work(self, query):
         raise NotImplementedError
 
-    def handle(self):
-        with self.server.drain.connections:
-            super().handle()
-
     def do_GET(self):
         with self.server.drain.in_flight:
             target = urlsplit(self.path)
@@ -83,7 +79,12 @@ class Server(ThreadingHTTPServer):
     def get_request(self):
         connection, address = super().get_request()
         connection.setblocking(True)
+        self.drain.opened(connection)
         return connection, address
+
+    def close_request(self, request):
+        self.drain.closing(request)
+        super().close_request(request)
 
 
 def run(handler, state_kind="json"):

@@ -9,6 +9,7 @@ accepted connection reach its handler, answer each connection's next request wit
 
 import errno
 import os
+import select
 import signal
 import socket
 import stat
@@ -87,9 +88,19 @@ class Drain:
     def __init__(self):
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # SIGTERM waits for wait_for_signal
         self.asked = False
-        self.connections = Count()
         self.in_flight = Count()
         self.bell, self._rope = os.pipe()
+        self._open = set()
+        self._lock = threading.Lock()
+
+    def opened(self, connection):
+        """Call where the connection is accepted, not where it is served: that thread may start late."""
+        with self._lock:
+            self._open.add(connection)
+
+    def closing(self, connection):
+        with self._lock:
+            self._open.discard(connection)
 
     def wait_for_signal(self, seconds):
         """Whether we were asked to stop within this time."""
@@ -102,8 +113,17 @@ class Drain:
     def finish(self):
         """Call when nothing is accepted any more; returns when the agent may exit."""
         time.sleep(ROUND_SECONDS)
-        begun = time.monotonic()
-        while self.connections.value and time.monotonic() - begun < CAP_SECONDS:
-            if not self.in_flight.value and time.monotonic() - begun > IDLE_SECONDS:
+        begun, quiet = time.monotonic(), 0
+        while self._open and time.monotonic() - begun < CAP_SECONDS:
+            quiet = 0 if self._unread() or self.in_flight.value else quiet + 1
+            if quiet > 5 and time.monotonic() - begun > IDLE_SECONDS:
                 return
             time.sleep(0.01)
+
+    def _unread(self):
+        """Whether something has come on a connection that its handler has not read yet."""
+        looking = select.poll()
+        with self._lock:
+            for connection in self._open:
+                looking.register(connection, select.POLLIN)
+            return bool(looking.poll(0))

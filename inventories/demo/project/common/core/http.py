@@ -84,9 +84,9 @@ def send(connection, response, last):
 
 def converse(connection, answer, drain):
     """Serve one connection to its end, or to the answer that says so because we are draining."""
-    with drain.connections, connection, connection.makefile("rb") as reader:
-        connection.settimeout(PATIENCE_SECONDS)
+    with connection, connection.makefile("rb") as reader:
         try:
+            connection.settimeout(PATIENCE_SECONDS)
             last = False
             while not last:
                 received = read_request(reader)
@@ -99,6 +99,8 @@ def converse(connection, answer, drain):
                     send(connection, response, last)
         except (ConnectionError, TimeoutError):
             return  # the client went away, or said nothing for a minute
+        finally:
+            drain.closing(connection)
 
 
 def accept(listeners, drain):
@@ -115,6 +117,7 @@ def accept(listeners, drain):
             except (BlockingIOError, ConnectionAbortedError):
                 continue  # our other instance was faster, or the client changed its mind
             connection.setblocking(True)
+            drain.opened(connection)
             threading.Thread(target=converse, args=(connection, listeners[listener], drain), daemon=True).start()
 
 
