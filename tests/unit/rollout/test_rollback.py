@@ -87,7 +87,9 @@ def test_the_dead_man_brings_a_host_back_that_nobody_confirms(small_fleet: Small
     for agent in EVERYONE:
         small_fleet.change(agent, note="2")
     small_fleet.stage("r-2")
-    rollout = Rollout(small_fleet, "r-2", "run2", Options(waves=["100%"], bake_seconds=0.2, deadman_seconds=25))
+    rollout = Rollout(
+        small_fleet, "r-2", "run2", Options(waves=["100%"], max_unavailable=2, bake_seconds=0.2, deadman_seconds=12)
+    )
     begun = time.monotonic()
     assert all(result.batch.ok for result in rollout.wave(1)), "both hosts run the new release"
     assert set(small_fleet.notes().values()) == {"2"}
