@@ -163,7 +163,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="the longest time (default: 600)")
     parser.add_argument("--requests", type=int, default=1_000_000, help="the highest count (default: 1000000)")
     parser.add_argument("--pace", type=float, default=0.25, help="seconds between two requests of a client")
-    parser.add_argument("--timeout", type=float, default=10.0, help="seconds for one answer")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds for one answer")
     parser.add_argument("--result", type=Path, help="write the summary as JSON to this file")
     options = parser.parse_args()
     lines = list(options.target)
