@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
@@ -18,7 +18,7 @@ from .repository import manifests, paths, pins
 from .repository.blocks import BlockReader, entries_of
 from .repository.faults import RepositoryError
 from .repository.index import Index
-from .repository.layout import Repository, check_host
+from .repository.layout import Repository, check_host, refusals
 from .repository.locks import writing
 from .repository.manifests import Manifest
 from .repository.reading import HARMLESS
@@ -73,12 +73,13 @@ def take_snapshot(
     """Take a snapshot, making the repository when there is none. A restore point that exists for this host
     already is returned as it is. ``check`` reads and compares, and writes nothing."""
     sources = _real(wanted.sources)
-    if check and not os.path.exists(os.path.join(repository_path, "config.json")):
-        with tempfile.TemporaryDirectory(prefix="continuity-") as folder:
-            empty, _ = Repository.init(folder, clock.now())
-            return _take(empty, wanted, sources, repository_path, clock, True, progress)
-    repository = Repository.open(repository_path) if check else Repository.init(repository_path, clock.now())[0]
-    return _take(repository, wanted, sources, repository_path, clock, check, progress)
+    with refusals("Cannot take the snapshot", repository_path, "Run as the owner of the repository"):
+        if check and not os.path.exists(os.path.join(repository_path, "config.json")):
+            with tempfile.TemporaryDirectory(prefix="continuity-") as folder:
+                empty, _ = Repository.init(folder, clock.now())
+                return _take(empty, wanted, sources, repository_path, clock, True, progress)
+        repository = Repository.open(repository_path) if check else Repository.init(repository_path, clock.now())[0]
+        return _take(repository, wanted, sources, repository_path, clock, check, progress)
 
 
 def _take(
@@ -183,15 +184,21 @@ def restore_snapshot(
 ) -> tuple[Manifest, Restored]:
     """Restore to ``target`` (a folder that stands for ``/``), or in place when it is None."""
     repository = Repository.open(repository_path)
-    manifest = manifests.find(repository, snapshot, host)
-    reader = BlockReader(repository, Index(repository))
+    with _reading(repository_path):
+        manifest = manifests.find(repository, snapshot, host)
+        reader = BlockReader(repository, Index(repository))
     try:
         selection = Selection(tuple(os.fsencode(path).rstrip(b"/") or b"/" for path in include))
         absolute = None if target is None else os.path.abspath(target)
         restore = Restore(reader, manifest, target=absolute, selection=selection, apply=not check, progress=progress)
-        return manifest, restore.run()
+        with refusals("Cannot restore", absolute or "/", "Make room or give permission, and run again: it goes on"):
+            return manifest, restore.run()
     finally:
         reader.close()
+
+
+def _reading(repository_path: str) -> AbstractContextManager[None]:
+    return refusals("Cannot read the repository", repository_path, "Run as its owner")
 
 
 def verify_repository(
@@ -205,15 +212,17 @@ def verify_repository(
 ) -> Verified:
     """Verify named snapshots, or all."""
     repository = Repository.open(repository_path)
-    chosen = [manifests.find(repository, name, host) for name in snapshots] or None
-    return verify(repository, chosen, host=host, level=level, expected=expected, progress=progress)
+    with _reading(repository_path):
+        chosen = [manifests.find(repository, name, host) for name in snapshots] or None
+        return verify(repository, chosen, host=host, level=level, expected=expected, progress=progress)
 
 
 def compare_tree(repository_path: str, snapshot: str, target: str, *, host: Optional[str] = None) -> Compared:
     """Compare what stands below ``target`` (which stands for ``/``) with a snapshot."""
     repository = Repository.open(repository_path)
-    manifest = manifests.find(repository, snapshot, host)
-    reader = BlockReader(repository, Index(repository))
+    with _reading(repository_path):
+        manifest = manifests.find(repository, snapshot, host)
+        reader = BlockReader(repository, Index(repository))
     base = os.fsencode(os.path.realpath(target))
     try:
         with tempfile.TemporaryDirectory(prefix="continuity-") as staging:
@@ -233,7 +242,8 @@ def list_snapshots(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """(the snapshots, oldest first; what is wrong with manifests that cannot be read)."""
     repository = Repository.open(repository_path)
-    found, damaged = manifests.readable(repository, host)
+    with _reading(repository_path):
+        found, damaged = manifests.readable(repository, host)
     chosen = [
         manifest
         for manifest in found
@@ -249,8 +259,9 @@ def list_snapshots(
 def list_entries(repository_path: str, snapshot: str, *, host: Optional[str] = None) -> Iterator[dict[str, Any]]:
     """What a snapshot holds: path (encoded), type, mode, size, sha256 and md5 of each entry, in order."""
     repository = Repository.open(repository_path)
-    manifest = manifests.find(repository, snapshot, host)
-    reader = BlockReader(repository, Index(repository))
+    with _reading(repository_path):
+        manifest = manifests.find(repository, snapshot, host)
+        reader = BlockReader(repository, Index(repository))
     try:
         for entry in entries_of(reader, manifest):
             content = entry.content

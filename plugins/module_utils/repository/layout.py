@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Iterator, Mapping
@@ -72,16 +73,22 @@ def make_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def storing(where: Path) -> Iterator[None]:
+def refusals(what: str, where: object, fix: str) -> Iterator[None]:
     """Turn the operating system's refusal (disk full, no permission) into the one error voice."""
     try:
         yield
     except OSError as error:
-        raise RepositoryError(
-            f"Cannot write to the repository: {error.strerror or error}",
-            where=str(error.filename or where),
-            fix="What was published before is untouched; make room or give permission, and run again",
-        ) from error
+        reason = error.strerror or str(error)
+        raise RepositoryError(f"{what}: {reason}", where=os.fsdecode(error.filename or str(where)), fix=fix) from error
+
+
+def storing(where: Path) -> AbstractContextManager[None]:
+    """While writing to the repository."""
+    return refusals(
+        "Cannot write to the repository",
+        where,
+        "What was published before is untouched; make room or give permission, and run again",
+    )
 
 
 class Repository:
@@ -100,9 +107,9 @@ class Repository:
     def init(cls, path: str, now: float) -> tuple[Repository, bool]:
         """Open the repository at ``path``, making it when there is none. Returns (repository, made)."""
         root = Path(path)
-        if (root / "config.json").exists():
-            return cls.open(path), False
         with storing(root):
+            if (root / "config.json").exists():
+                return cls.open(path), False
             if root.is_dir() and any(name not in _SKELETON for name in os.listdir(root)):
                 raise RepositoryError(
                     "This folder holds something else",

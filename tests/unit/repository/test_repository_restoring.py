@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -159,3 +160,18 @@ def test_what_differs_from_a_snapshot_is_named(world: Any) -> None:
     assert compared.swapped == [(f"{tree}/one", f"{tree}/two")]
     assert compared.changed == {f"{tree}/three": "content differs", f"{tree}/four.json": "mode is 0777, was 0644"}
     assert compared.missing == [f"{tree}/five"] and compared.added == [f"{tree}/six"]
+
+
+def test_where_nothing_can_be_written_it_says_so(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write({"a": b"1"})
+    world.take()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere")
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(ContinuityError, match="/somewhere: Cannot restore: No space left"):
+        world.restore()
+    monkeypatch.undo()
+    assert list(world.restored("").iterdir()) == []
+    assert world.restore().created == [f"{world.tree}/a"]
