@@ -5,6 +5,8 @@
 
     make demo              everything below .demo/, no root; KEEP=1 keeps the fleet running
     demo.py stop           stop a fleet that was kept
+    CONTINUITY_DEMO        another folder than .demo/
+    CONTINUITY_DEMO_NET    other loopback addresses than 127.77.0.*
 
 Every step looks for itself at what it claims: it asks the agents, counts with the supervisors, reads
 the ledgers and compares files. Exit status 0 only when all of it was seen.

@@ -28,7 +28,8 @@ CONFIGS = {
     "MainPC": HERE / "project/config/mainpc/startup_config.yaml",
     "PC2": HERE / "project/config/pc2/startup_config.yaml",
 }
-ADDRESSES = {"MainPC": "127.77.0.1", "PC2": "127.77.0.2"}
+NET = os.environ.get("CONTINUITY_DEMO_NET", "127.77.0")
+ADDRESSES = {"MainPC": f"{NET}.1", "PC2": f"{NET}.2"}
 WELL = {"ok", "healthy", "running", "online", "available", "up"}
 
 

@@ -70,6 +70,7 @@ class Tools:
         sys.path.insert(0, str(collections))
         self.variables = {
             "CONTINUITY_DEMO": str(folder),
+            "CONTINUITY_DEMO_NET": os.environ.get("CONTINUITY_DEMO_NET", "127.77.0"),
             "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_HOME": str(folder / "ansible"),
             "ANSIBLE_REMOTE_TEMP": str(folder / "ansible/tmp"),

@@ -105,14 +105,15 @@ def test_a_broken_state_is_seen(demo_fleet: ModuleType, tmp_path: Path) -> None:
     assert sorted(Path(line.partition(":")[0]).parent.name for line in broken) == ["empty", "torn"]
 
 
-def test_a_socket_that_somebody_holds_is_named(demo_fleet: ModuleType, tmp_path: Path) -> None:
+def test_a_socket_that_somebody_holds_is_named(
+    demo_fleet: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from demo_agents import listen
 
-    one = demo_fleet.DemoFleet(tmp_path)
-    if one.taken_sockets():
-        pytest.skip("another demo runs on this machine")
-    with listen("127.77.0.2", 7140):
-        assert one.taken_sockets() == ["127.77.0.2:7140 (Address already in use)"]
+    monkeypatch.setattr(demo_fleet, "ADDRESSES", {"MainPC": "127.76.1.1", "PC2": "127.76.1.2"})
+    with listen("127.76.1.2", 7140):
+        taken = demo_fleet.DemoFleet(tmp_path).taken_sockets()
+    assert taken == ["127.76.1.2:7140 (Address already in use)"]
 
 
 def test_each_step_is_one_line_with_its_time(capsys: pytest.CaptureFixture[str]) -> None:
