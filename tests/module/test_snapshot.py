@@ -62,8 +62,11 @@ def test_a_restore_point_is_looked_at_taken_and_there(play: Playbook, root: Path
     looked_again = result(play, "snapshot", "--check", **wanted)
     assert not looked_again["changed"]
 
+    pinned = result(play, "snapshot", **wanted, pin=True)
+    assert pinned["changed"] and pinned["snapshot"] == {**taken["snapshot"], "pinned": True}
+
     listed = result(play, "snapshot_info", repository=f"{root}/repository", restore_point="rp-1")
-    assert listed["snapshots"] == [taken["snapshot"]] and listed["damaged"] == []
+    assert listed["snapshots"] == [pinned["snapshot"]] and listed["damaged"] == []
 
 
 def test_what_did_not_change_is_not_taken_again(play: Playbook, root: Path) -> None:

@@ -146,8 +146,9 @@ def find(repository: Repository, name: str, host: Optional[str] = None) -> Manif
         chosen = [file for file in listed if file.name[9:].startswith(name)]
         found = [load(file) for file in chosen]
     elif name == "latest":
-        found = [load(file) for file in listed]
-        found = sorted(found, key=lambda manifest: (manifest.time, manifest.sequence))[-1:]
+        # A host's newest is the last of its chain, whatever its clock said; hosts are compared by time.
+        newest_of = {file.parent.name: file for file in listed}
+        found = sorted(map(load, newest_of.values()), key=lambda manifest: manifest.time)[-1:]
     else:
         found = [manifest for manifest in readable(repository, host)[0] if manifest.restore_point == name]
     if len(found) != 1:

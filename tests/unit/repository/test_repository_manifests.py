@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository import manifests
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import DamagedError, RepositoryError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository, canonical, sha256
@@ -110,6 +112,20 @@ def test_a_snapshot_is_found_by_the_start_of_its_id_by_latest_and_by_restore_poi
         manifests.find(repository, "rp-1")
     with pytest.raises(RepositoryError, match="There is no"):
         manifests.find(repository, "ffffffff")
+
+
+def test_the_latest_is_the_last_of_the_chain_when_the_clock_went_back(world: Any) -> None:
+    class Backwards(SystemClock):
+        def now(self) -> float:
+            return super().now() - 86400.0
+
+    world.write({"a": b"1"})
+    world.take()
+    world.write({"a": b"2"})
+    wanted = snapshots.Wanted("pc2", (str(world.tree),))
+    second = snapshots.take_snapshot(world.repository, wanted, Backwards()).manifest
+    assert manifests.find(Repository.open(world.repository), "latest").digest == second.digest
+    assert world.faults() == []
 
 
 @pytest.mark.parametrize(
