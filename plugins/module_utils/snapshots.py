@@ -76,7 +76,7 @@ def take_snapshot(
     with refusals("Cannot take the snapshot", repository_path, "Run as the owner of the repository"):
         if check and not os.path.exists(os.path.join(repository_path, "config.json")):
             with tempfile.TemporaryDirectory(prefix="continuity-") as folder:
-                empty, _ = Repository.init(folder, clock.now())
+                empty, _made = Repository.init(folder, clock.now())
                 return _take(empty, wanted, sources, repository_path, clock, True, progress)
         repository = Repository.open(repository_path) if check else Repository.init(repository_path, clock.now())[0]
         return _take(repository, wanted, sources, repository_path, clock, check, progress)

@@ -20,7 +20,7 @@ def plain(piece: Piece) -> Iterator[bytes]:
         yield piece
         return
     whole, rest = divmod(piece, len(_ZEROS))
-    for _ in range(whole):
+    for _number in range(whole):
         yield _ZEROS
     yield _ZEROS[:rest]
 

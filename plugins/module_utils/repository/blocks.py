@@ -60,8 +60,9 @@ class BlockReader:
             raise DamagedError(f"The pack file cannot be read: {error.strerror}", where=self._name(place)) from error
         try:
             return expand(place.compression, payload, place.length)
-        except DamagedError as error:
-            raise DamagedError(error.what, where=self._name(place)) from error
+        except DamagedError as fault:
+            fault.where = self._name(place)
+            raise
 
     def _name(self, place: Place) -> str:
         return str(self._repository.pack_file(place.pack.hex()))

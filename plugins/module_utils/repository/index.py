@@ -15,7 +15,7 @@ from .packs import Place
 
 MAGIC = b"FCINDEX1"
 _COUNTS = struct.Struct(">II")
-_RECORD = struct.Struct(">32sIIIIBBH")
+_RECORD = struct.Struct(">32sIIIIBB2x")
 _START = len(MAGIC) + _COUNTS.size
 MANY_FILES = 8
 
@@ -57,7 +57,7 @@ class IndexFile:
         return (self._record(number) for number in range(self.count))
 
     def _record(self, number: int) -> tuple[bytes, Place]:
-        digest, pack, offset, stored, length, compression, encryption, _ = _RECORD.unpack_from(
+        digest, pack, offset, stored, length, compression, encryption = _RECORD.unpack_from(
             self._content, self._table + number * _RECORD.size
         )
         if pack >= len(self.packs):
@@ -119,7 +119,7 @@ class Index:
             self._added.update(blocks)
 
     def _publish(self, blocks: Sequence[tuple[bytes, Place]], owner: str) -> Path:
-        packs = sorted({place.pack for _, place in blocks})
+        packs = sorted({block[1].pack for block in blocks})
         number = {pack: position for position, pack in enumerate(packs)}
         records = sorted(
             _RECORD.pack(
@@ -130,7 +130,6 @@ class Index:
                 place.length,
                 place.compression,
                 place.encryption,
-                0,
             )
             for digest, place in blocks
         )

@@ -15,7 +15,7 @@ from .faults import DamagedError
 from .layout import Repository, make_folder, sync_folder, write_durably
 
 MAGIC = b"FCPACK1\n"
-HEADER = struct.Struct(">BBHIII32s")
+HEADER = struct.Struct(">BB2xII4x32s")
 MAX_BLOCK = 16 * 1024 * 1024
 PACK_SIZE = 32 * 1024 * 1024
 
@@ -52,7 +52,7 @@ class PackWriter:
         if not self._buffer:
             self._buffer.append(MAGIC)
             self._size = len(MAGIC)
-        self._buffer.append(HEADER.pack(compression, 0, 0, length, len(payload), 0, digest))
+        self._buffer.append(HEADER.pack(compression, 0, length, len(payload), digest))
         self._buffer.append(payload)
         self._waiting.append((digest, self._size + HEADER.size, len(payload), length, compression))
         self._size += HEADER.size + len(payload)
@@ -97,7 +97,7 @@ def scan(file: Path) -> Iterator[tuple[bytes, Place]]:
             header = stream.read(HEADER.size)
             if len(header) < HEADER.size:
                 raise DamagedError("The pack file ends within a record", where=str(file))
-            compression, encryption, _, length, stored, _, digest = HEADER.unpack(header)
+            compression, encryption, length, stored, digest = HEADER.unpack(header)
             offset += HEADER.size
             if length > MAX_BLOCK or offset + stored > end:
                 raise DamagedError(f"The record at {offset - HEADER.size} cannot be true", where=str(file))

@@ -148,7 +148,7 @@ def _snapshot(
                     batch.append((paths.encode(entry.path), part))
                     result.files += 1
                     result.bytes += part.size
-            if len(batch) >= _BATCH or sum(part.size for _, part in batch[-1:]) > _PIECE:
+            if len(batch) >= _BATCH or (batch and batch[-1][1].size > _PIECE):
                 pending.append(pool.submit(check, reader, batch))
                 batch = []
                 settle(_WINDOW)
@@ -174,7 +174,7 @@ def _read_whole(reader: BlockReader, batch: Sequence[tuple[str, Content]]) -> li
     faults = []
     for name, wanted in batch:
         try:
-            for _ in content(reader, wanted):
+            for _piece in content(reader, wanted):
                 pass
         except DamagedError as error:
             faults.append((name, str(error)))
