@@ -327,9 +327,11 @@ def _staged_at(host: Host, plan: Plan) -> Optional[float]:
 
 
 def _interruptions(host: Host, plan: Plan) -> dict[str, float]:
-    """The longest interruption of each agent that had one, over all runs of this plan."""
+    """The longest interruption of each agent that had one since this plan was last begun."""
     longest: dict[str, float] = {}
     for entry in host.ledger.entries():
+        if entry["event"] == "staged":
+            longest.clear()
         if entry["event"] == "replaced" and entry["plan"] == plan.plan_hash:
             for agent, outcome in entry["agents"].items():
                 longest[agent] = max(longest.get(agent, 0.0), outcome["away_seconds"])

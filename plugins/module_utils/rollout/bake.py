@@ -82,7 +82,9 @@ def _agents(host: Host, plan: Plan, number: int) -> tuple[set[str], list[Release
     begun = {name for wave in plan.waves if wave.number <= number for name in wave.agents.get(host.name, ())}
     later = {name for wave in plan.waves if wave.number > number for name in wave.agents.get(host.name, ())}
     changed = {name for name in begun if name in target.agents}
-    unchanged = [agent for name, agent in before.items() if name not in begun and (name in later or name in target.agents)]
+    unchanged = [
+        agent for name, agent in before.items() if name not in begun and (name in later or name in target.agents)
+    ]
     return changed, [target.agents[name] for name in sorted(changed)] + unchanged
 
 

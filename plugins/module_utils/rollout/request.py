@@ -50,9 +50,7 @@ def read_host(host: str, result: Mapping[str, Any]) -> HostState:
         ) from error
 
 
-def decide(
-    results: Mapping[str, Mapping[str, Any]], options: Options, load_plan: Callable[[str], Plan]
-) -> Decision:
+def decide(results: Mapping[str, Mapping[str, Any]], options: Options, load_plan: Callable[[str], Plan]) -> Decision:
     """What is to be done now, from every host's ``release`` result.
 
     An unfinished rollout of the same request is resumed with the plan that it began with, which

@@ -24,7 +24,9 @@ HELP = "bring this host back to an earlier release (exit status 0: done, 1: done
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", required=True, metavar="DIR", help="the host root")
     parser.add_argument("--to", metavar="ID", help="the release to go back to (default: take back the last rollout)")
-    parser.add_argument("--reason", default="asked for by an operator on the host", metavar="TEXT", help="for the ledger")
+    parser.add_argument(
+        "--reason", default="asked for by an operator on the host", metavar="TEXT", help="for the ledger"
+    )
     parser.add_argument("--quarantine", action="store_true", help="quarantine the release that is left")
     parser.add_argument("--parallel", type=int, metavar="N", help="how many agents may be away at once")
     parser.add_argument("--check", action="store_true", help="say what would be done, and do nothing")
@@ -32,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     host = open_host(arguments.root, runner=LocalRunner(), clock=SystemClock())
-    wish = Wish(
-        reason=arguments.reason, to=arguments.to, quarantine=arguments.quarantine, parallel=arguments.parallel
-    )
+    wish = Wish(reason=arguments.reason, to=arguments.to, quarantine=arguments.quarantine, parallel=arguments.parallel)
     result = foresee(host, wish) if arguments.check else roll_back(host, wish)
     show(result)
     return 0 if result.ok else 1
