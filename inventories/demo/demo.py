@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A fleet of 77 agents on two local hosts: audited, saved, changed for worse and taken back, changed for good.

@@ -128,7 +128,7 @@ class DemoFleet:
         return self.folder / host.lower()
 
     def state_file(self, agent: str) -> Path:
-        host, _, name = agent.partition(":")
+        host, _unused, name = agent.partition(":")
         return self.root(host) / "state" / name / "state.json"
 
     def ask_all(self) -> dict[str, Answer]:
@@ -201,7 +201,7 @@ def sound_states(folder: Path) -> tuple[int, list[str]]:
         "state.json": lambda path: json.loads(path.read_text(encoding="utf-8"))["beats"],
         "state.sqlite": _check_database,
     }
-    for parent, _, names in os.walk(folder):
+    for parent, _unused, names in os.walk(folder):
         for name in sorted(set(names) & set(readers)):
             path = Path(parent, name)
             try:

@@ -85,7 +85,7 @@ def test_a_killed_staging_publishes_nothing_or_everything(tmp_path):
     Releases(str(tmp_path / "measured")).stage(archive, digest)
     takes = time.monotonic() - began
     published = 0
-    for _ in range(KILLS):
+    for _unused in range(KILLS):
         process = start(STAGE, root, archive, digest)
         process.stdout.readline()
         time.sleep(random.uniform(0.0, takes * 1.2))
@@ -109,7 +109,7 @@ def test_a_killed_staging_publishes_nothing_or_everything(tmp_path):
 def test_many_that_stage_the_same_release_leave_one(tmp_path):
     archive, digest = archive_of(tmp_path, "r-1", files=100)
     root = str(tmp_path / "root")
-    processes = [start(STAGE, root, archive, digest) for _ in range(6)]
+    processes = [start(STAGE, root, archive, digest) for _unused in range(6)]
     assert ["staged" in process.communicate()[0] for process in processes] == [True] * 6
     assert Releases(root).staged() == ["r-1"]
     assert Releases(root).verify("r-1") == []
@@ -122,7 +122,7 @@ def test_a_killed_switch_leaves_every_link_whole(tmp_path):
         releases.stage(*archive_of(tmp_path, release_id, files=5))
     for agent in AGENTS:
         releases.point(agent, "blue", "r-1")
-    for _ in range(KILLS):
+    for _unused in range(KILLS):
         process = start(POINT, root, ",".join(AGENTS))
         process.stdout.readline()
         time.sleep(random.uniform(0.0, 0.08))

@@ -133,7 +133,7 @@ def test_whatever_is_missing_of_the_last_steps_no_published_snapshot_is_broken(t
         take(str(tmp_path / "repository"), tree)
     finally:
         os.rename = real
-    kinds = [target.relative_to(tmp_path / "repository").parts[0] for target, _ in renames]
+    kinds = [target.relative_to(tmp_path / "repository").parts[0] for target, _unused in renames]
     assert kinds == ["packs", "packs", "index", "manifests"]
     for cut in range(len(renames) + 1):
         replayed = tmp_path / f"replayed-{cut}"

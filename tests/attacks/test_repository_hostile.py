@@ -55,7 +55,7 @@ def forge(
 ) -> str:
     """A repository whose every digest is right and whose words are the enemy's. ``block`` is the
     (length, compression, payload) under which the one block of content stands."""
-    repository, _ = Repository.init(str(folder), 0.0)
+    repository, _unused = Repository.init(str(folder), 0.0)
     text = b"".join(lines)
     segment = hashlib.sha256(text).digest()
     packs = PackWriter(repository, "pc2")
@@ -162,7 +162,7 @@ def escapes(place: Path) -> list[tuple[str, list[bytes]]]:
     ]
 
 
-@pytest.mark.parametrize("name", [name for name, _ in escapes(Path("/x"))])
+@pytest.mark.parametrize("name", [name for name, _unused in escapes(Path("/x"))])
 def test_a_hostile_list_of_entries_gets_nowhere(place: Path, name: str) -> None:
     attack(place, forge(place / "repository", dict(escapes(place))[name]))
 
@@ -170,7 +170,7 @@ def test_a_hostile_list_of_entries_gets_nowhere(place: Path, name: str) -> None:
 @pytest.mark.parametrize("kind", [compression.GZIP, compression.best()])
 @pytest.mark.parametrize("length", [len(CONTENT), 16 * 1024 * 1024, 2**32 - 1])
 def test_a_bomb_in_a_block_costs_no_memory(place: Path, kind: int, length: int) -> None:
-    _, payload = compression.compress(bytes(400_000_000), kind)
+    _unused, payload = compression.compress(bytes(400_000_000), kind)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     attack(place, forge(place / "repository", [line("/s", FOLDER), line("/s/a", FILE)], block=(length, kind, payload)))
     # The bomb itself was made in this process, so the peak stands already; it must not rise by its size.
@@ -224,7 +224,7 @@ def test_mutated_entries_never_get_out_and_never_crash(place: Path) -> None:
     refused = 0
     for number in range(FUZZ):
         spoiled = bytearray(good)
-        for _ in range(chance.randrange(1, 4)):
+        for _unused in range(chance.randrange(1, 4)):
             at = chance.randrange(len(spoiled))
             action = chance.randrange(3)
             if action == 0:

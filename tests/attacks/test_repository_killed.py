@@ -109,7 +109,7 @@ def test_a_restore_that_is_killed_goes_on(tmp_path: Path) -> None:
     wanted = ("restore", "latest", "--repository", repository, "--target", target)
     whole = duration(*wanted)
     killed = 0
-    for _ in range(KILLS):
+    for _unused in range(KILLS):
         if chance.random() < 0.5:
             shutil.rmtree(target, ignore_errors=True)
         else:
@@ -138,10 +138,10 @@ def test_two_writers_at_once_leave_every_snapshot_whole(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
         )
         for host, tree in trees.items()
-        for _ in range(2)
+        for _unused in range(2)
     ]
     for process in started:
-        _, said = process.communicate()
+        _unused, said = process.communicate()
         assert process.returncode == 0, said.decode()
     assert len(snapshots.list_snapshots(repository)[0]) == 4
     assert snapshots.verify_repository(repository).faults() == []

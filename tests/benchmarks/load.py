@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Steady HTTP load on many agents at once, to count what a change of the fleet loses.
@@ -38,8 +37,8 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        agent, _, place = text.strip().partition("=")
-        address, _, port = place.rpartition(":")
+        agent, _unused, place = text.strip().partition("=")
+        address, _unused, port = place.rpartition(":")
         return cls(agent, address, int(port))
 
 
@@ -131,7 +130,7 @@ class Client:
         self.writer.write(f"GET / HTTP/1.1\r\nHost: {self.target.agent}\r\nConnection: {connection}\r\n\r\n".encode())
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         status = int(head[0].split()[1])
-        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+        fields = {name.lower(): value.strip() for name, _unused, value in (line.partition(":") for line in head[1:])}
         await self.reader.readexactly(int(fields["content-length"]))
         if self.mode == "new" or fields.get("connection") == "close":
             self._close()

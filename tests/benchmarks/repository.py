@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The snapshot repository beside restic, borg, rsync and tar, on one corpus, interleaved in one run.
@@ -63,7 +62,7 @@ def make_corpus(tree: Path, scale: float) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with sqlite3.connect(file) as database:
             database.execute("create table facts (id integer primary key, fact text, blob)")
-            rows = ((text(chance, 300).decode(), chance.randbytes(200)) for _ in range(25_000))
+            rows = ((text(chance, 300).decode(), chance.randbytes(200)) for _unused in range(25_000))
             database.executemany("insert into facts (fact, blob) values (?, ?)", rows)
         database.close()
     for number in range(max(1, int(500 * scale))):
@@ -105,7 +104,7 @@ def measure(argv: Sequence[object], environment: dict[str, str], cwd: Optional[P
         stderr=subprocess.PIPE,
     )
     said = process.stderr.read().decode(errors="replace") if process.stderr else ""
-    _, status, usage = os.wait4(process.pid, 0)
+    _unused, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - begun
     if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit(f"{argv}: {said}")

@@ -30,7 +30,7 @@ def audited(folder: Path, options: Mapping[str, Any], *arguments: str) -> tuple[
 
 @pytest.mark.parametrize("arguments", [(), ("--check", "--diff")], ids=["real", "check"])
 def test_a_critical_finding_fails_the_task_and_is_returned(tmp_path, arguments):
-    result, _ = audited(tmp_path, {"configs": CONFIGS}, *arguments)
+    result, _unused = audited(tmp_path, {"configs": CONFIGS}, *arguments)
     assert result["failed"] is True and result["changed"] is False
     assert result["blocking"] == 1 and len(result["findings"]) == 12
     assert result["fleet"] == {"agents": 77, "waves": 7}
@@ -42,7 +42,7 @@ def test_a_critical_finding_fails_the_task_and_is_returned(tmp_path, arguments):
 def test_an_accepted_finding_lets_it_pass(tmp_path):
     baseline = tmp_path / "accepted.yml"
     baseline.write_text(ACCEPTED)
-    result, _ = audited(tmp_path, {"configs": CONFIGS, "baseline": str(baseline)})
+    result, _unused = audited(tmp_path, {"configs": CONFIGS, "baseline": str(baseline)})
     assert result["failed"] is False and result["blocking"] == 0 and len(result["findings"]) == 11
     assert result["baseline"]["accepted"][0]["rule"] == "C-collision"
 
@@ -57,14 +57,14 @@ def test_an_entry_that_accepts_nothing_is_a_warning(tmp_path):
 
 @pytest.mark.parametrize("fail_on, failed", [("critical", True), ("warning", True), ("info", True), ("never", False)])
 def test_fail_on(tmp_path, fail_on, failed):
-    result, _ = audited(tmp_path, {"configs": CONFIGS, "fail_on": fail_on})
+    result, _unused = audited(tmp_path, {"configs": CONFIGS, "fail_on": fail_on})
     assert result["failed"] is failed
     assert result["blocking"] == {"critical": 1, "warning": 11, "info": 12, "never": 0}[fail_on]
 
 
 def test_settings_reach_the_audit(tmp_path):
     options = {"configs": CONFIGS, "fail_on": "never", "port_range": [5000, 9100], "allowed_ports": [26002, 27002]}
-    result, _ = audited(tmp_path, options)
+    result, _unused = audited(tmp_path, options)
     assert {one["severity"] for one in result["findings"] if one["rule"] == "C-range"} == {"info"}
 
 
@@ -77,7 +77,7 @@ def test_a_project_is_audited_too(tmp_path):
     entries.append("Gone: {script_path: gone.py, port: '${OFFSET}+5001', health_check_port: 6001}")
     config.write_text("agent_groups:\n  g:\n" + "".join(f"    {entry}\n" for entry in entries))
     options = {"configs": {"one": str(config)}, "project": str(project), "values": {"OFFSET": 0}}
-    result, _ = audited(tmp_path, options)
+    result, _unused = audited(tmp_path, options)
     assert [(one["rule"], one["agent"]) for one in result["findings"]] == [("A-missing", "Gone"), ("D-none", "Here")]
     assert result["not_audited"] == {}
 
@@ -85,7 +85,7 @@ def test_a_project_is_audited_too(tmp_path):
 def test_a_fleet_without_agents_fails_whatever_may_pass(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("global_settings: {}\n")
-    result, _ = audited(tmp_path, {"configs": {"one": str(config)}, "fail_on": "never"})
+    result, _unused = audited(tmp_path, {"configs": {"one": str(config)}, "fail_on": "never"})
     assert result["failed"] is True and "no agent could be read" in result["msg"]
     assert [one["rule"] for one in result["findings"]] == ["G-no-agents"]
 
@@ -99,7 +99,7 @@ def test_a_fleet_without_agents_fails_whatever_may_pass(tmp_path):
     ],
 )
 def test_what_cannot_be_audited_is_one_clear_failure(tmp_path, options, message):
-    result, _ = audited(tmp_path, {"configs": CONFIGS, **options})
+    result, _unused = audited(tmp_path, {"configs": CONFIGS, **options})
     assert result["failed"] is True and message in result["msg"]
 
 

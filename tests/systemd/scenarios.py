@@ -43,7 +43,7 @@ class HostRoot:
     def __enter__(self) -> HostRoot:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         self.supervisor.install([])
         for name in ("continuity-agents.target", "continuity-boot-check.service"):
             subprocess.run(["systemctl", "disable", "--quiet", name], check=True)

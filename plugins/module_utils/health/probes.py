@@ -94,7 +94,7 @@ class NetworkProber:
                 raise NoAnswer(f"the head of its answer is longer than {LONGEST_HEAD} bytes") from error
             except asyncio.IncompleteReadError as error:
                 raise NoAnswer("it closed the connection without an HTTP answer") from error
-            version, _, rest = head.partition(b" ")
+            version, _unused, rest = head.partition(b" ")
             if not version.startswith(b"HTTP/1.") or not rest[:3].isdigit():
                 raise NoAnswer("it does not speak HTTP")
             return judge_http(int(rest[:3]), await _body(reader, head))
@@ -149,7 +149,7 @@ async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
     """What follows the head: as long as it says, else to the end of the stream; never more than the limit."""
     length = LONGEST_ANSWER + 1
     for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
+        name, _unused, value = line.partition(b":")
         if name.strip().lower() == b"content-length" and value.strip().isdigit():
             length = min(int(value), LONGEST_ANSWER + 1)
     body = b""
@@ -164,7 +164,7 @@ async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
 
 
 def _address(probe: Probe) -> tuple[str, int]:
-    host, _, port = probe.target.rpartition(":")
+    host, _unused, port = probe.target.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise NoAnswer(f"{probe.target!r} is no host:port")
     return host.strip("[]"), int(port)

@@ -66,7 +66,7 @@ class ReleaseArchive:
         self.document = document
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         self._archive.close()
 
     def unpack(self, folder: str) -> None:

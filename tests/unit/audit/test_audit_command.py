@@ -46,7 +46,7 @@ def run(capsys, *arguments):
 
 
 def test_the_real_configs(capsys):
-    status, out, _ = run(capsys, *BOTH, "--format=json")
+    status, out, _unused = run(capsys, *BOTH, "--format=json")
     document = json.loads(out)
     assert status == 1
     assert document["fleet"] == {"agents": 77, "waves": 7}
@@ -61,7 +61,7 @@ def test_the_real_configs(capsys):
 
 
 def test_text_groups_by_risk(capsys):
-    status, out, _ = run(capsys, *BOTH)
+    status, out, _unused = run(capsys, *BOTH)
     lines = out.splitlines()
     assert status == 1
     assert lines[0] == "Risk C: port space" and "Risk B: dependency graph" in lines
@@ -73,14 +73,16 @@ def test_the_whole_fleet_takes_less_than_a_second(capsys):
     """Processor time, so that a busy machine changes nothing: 77 agents with their project."""
     project = CHECKOUT / "inventories" / "demo" / "project"
     started = time.process_time()
-    status, out, _ = run(capsys, *BOTH, f"--root={project}", "--format=json")
+    status, out, _unused = run(capsys, *BOTH, f"--root={project}", "--format=json")
     assert time.process_time() - started < 1.0
     assert status == 1 and json.loads(out)["fleet"]["agents"] == 77
 
 
 def test_the_sample_project(capsys):
     """48 agents stand on the base class, 12 of them through a parent in another file; 29 bypass it."""
-    _, out, _ = run(capsys, *BOTH, f"--root={CHECKOUT / 'inventories' / 'demo' / 'project'}", "--format=json")
+    _unused, out, _unused = run(
+        capsys, *BOTH, f"--root={CHECKOUT / 'inventories' / 'demo' / 'project'}", "--format=json"
+    )
     found = Counter(one["rule"] for one in json.loads(out)["findings"] if one["risk"] in "AD")
     assert found == {"D-none": 26, "D-stub": 3, "D-indirect": 12}
 
@@ -92,7 +94,7 @@ def clean(tmp_path):
 
 
 def test_clean_is_0(capsys, tmp_path):
-    status, out, _ = run(capsys, clean(tmp_path))
+    status, out, _unused = run(capsys, clean(tmp_path))
     assert status == 0 and out.splitlines()[-1] == "1 agent in 1 wave: no findings"
 
 
@@ -101,7 +103,7 @@ def test_accepted_findings_leave_it_clean(capsys, tmp_path):
     baseline.write_text(
         "".join(["accepted:\n", *(f"- {{risk: {risk}, reason: known, expires: 2999-01-01}}\n" for risk in "CB")])
     )
-    status, out, _ = run(capsys, *BOTH, f"--baseline={baseline}", "--format=json")
+    status, out, _unused = run(capsys, *BOTH, f"--baseline={baseline}", "--format=json")
     document = json.loads(out)
     assert status == 0 and document["findings"] == [] and len(document["baseline"]["accepted"]) == len(REAL_FLEET)
 
@@ -125,7 +127,7 @@ def test_what_cannot_be_audited_is_2(capsys, tmp_path, arguments):
 def test_a_fleet_without_agents_is_2_and_shows_its_findings(capsys, tmp_path):
     empty = tmp_path / "empty.yaml"
     empty.write_text("global_settings: {}\n")
-    status, out, _ = run(capsys, f"--config=one={empty}", "--format=json")
+    status, out, _unused = run(capsys, f"--config=one={empty}", "--format=json")
     document = json.loads(out)
     assert status == 2
     assert [one["rule"] for one in document["findings"]] == ["G-no-agents"]
@@ -133,7 +135,7 @@ def test_a_fleet_without_agents_is_2_and_shows_its_findings(capsys, tmp_path):
 
 
 def test_a_missing_config_beside_a_good_one_is_a_finding(capsys, tmp_path):
-    status, out, _ = run(capsys, clean(tmp_path), "--config=two=/nonexistent/two.yaml", "--format=json")
+    status, out, _unused = run(capsys, clean(tmp_path), "--config=two=/nonexistent/two.yaml", "--format=json")
     document = json.loads(out)
     assert status == 1 and document["fleet"]["agents"] == 1
     assert ("G-parse", "two") in [(one["rule"], one["host"]) for one in document["findings"]]
@@ -141,7 +143,7 @@ def test_a_missing_config_beside_a_good_one_is_a_finding(capsys, tmp_path):
 
 def test_options_reach_the_audit(capsys):
     arguments = [*BOTH, "--port-range=5000-9100", "--allow-port=26002", "--allow-port=27002", "--format=json"]
-    _, out, _ = run(capsys, *arguments)
+    _unused, out, _unused = run(capsys, *arguments)
     found = [one for one in json.loads(out)["findings"] if one["rule"] == "C-range"]
     assert [(one["host"], one["evidence"]["port"]) for one in found] == [("pc2", 9000), ("pc2", 9100)]
     assert {one["severity"] for one in found} == {"info"}
@@ -149,7 +151,7 @@ def test_options_reach_the_audit(capsys):
 
 @pytest.mark.parametrize("isolated", [[], ["-I", "-S"]], ids=["this Python", "without site-packages"])
 def test_the_zipapp_says_the_same(capsys, tmp_path, isolated):
-    _, expected, _ = run(capsys, *BOTH, "--format=json")
+    _unused, expected, _unused = run(capsys, *BOTH, "--format=json")
     packed = tmp_path / "continuity.pyz"
     packed.write_bytes(zipapp.build())
     ran = subprocess.run(

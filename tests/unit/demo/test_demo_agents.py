@@ -153,7 +153,7 @@ def test_it_says_when_it_is_ready(start: Start, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["MainPC:ServiceRegistry", "MainPC:SystemDigitalTwin", "MainPC:SessionMemoryAgent"])
 def test_it_remembers_over_a_restart(name: str, start: Start) -> None:
     first = start(name).wait_ready()
-    for _ in range(5):
+    for _unused in range(5):
         first.get()
     first.stop()
     second = start(name).wait_ready()
@@ -185,8 +185,8 @@ def test_two_instances_lose_no_count(start: Start, fleet: Fleet, address: str) -
     agent = next(one for one in fleet if str(one.id) == name)
     assert agent.port and agent.health_check_port
     held = [listen(address, port.number or 0) for port in (agent.port, agent.health_check_port)]
-    both = [start(name, handed=held, by_systemd=True).wait_ready() for _ in range(2)]
-    for _ in range(40):
+    both = [start(name, handed=held, by_systemd=True).wait_ready() for _unused in range(2)]
+    for _unused in range(40):
         assert both[0].get()[0] == 200
     assert [one.stop() for one in both] == [0, 0]
     database = sqlite3.connect(both[0].state / "state.sqlite")
@@ -238,7 +238,7 @@ def test_load_loses_nothing_when_the_socket_is_handed_over(start: Start, address
     result = tmp_path / "result.json"
     command = [sys.executable, str(LOAD), "--pace", "0.01", "--seconds", "60", "--result", str(result)]
     with subprocess.Popen([*command, "--target", f"Registry={address}:7200"], stdout=subprocess.DEVNULL) as load:
-        for _ in range(3):
+        for _unused in range(3):
             time.sleep(0.4)
             assert one.stop() == 0
             one = start("MainPC:ServiceRegistry", handed=held).wait_ready()

@@ -40,7 +40,7 @@ def server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
     def accept() -> None:
         while not ended.is_set():
             try:
-                connection, _ = listening.accept()
+                connection, _unused = listening.accept()
             except OSError:
                 return
             threading.Thread(target=handle, args=(connection,), daemon=True).start()

@@ -32,7 +32,7 @@ def test_gzip_is_what_the_gzip_command_reads() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != compression.NONE])
 def test_a_bomb_is_refused_without_being_unpacked(kind: int) -> None:
-    _, payload = compression.compress(bytes(50_000_000), kind)
+    _unused, payload = compression.compress(bytes(50_000_000), kind)
     with pytest.raises(DamagedError):
         compression.expand(kind, payload, 4096)
 

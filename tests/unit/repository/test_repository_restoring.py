@@ -166,7 +166,7 @@ def test_where_nothing_can_be_written_it_says_so(world: Any, monkeypatch: pytest
     world.write({"a": b"1"})
     world.take()
 
-    def refuse(*_: Any, **__: Any) -> None:
+    def refuse(*_unused: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere")
 
     monkeypatch.setattr(os, "ftruncate", refuse)

@@ -97,7 +97,7 @@ def test_any_tree_comes_back(tree: dict[bytes, Any], later: dict[bytes, Any]) ->
         snapshots.take_snapshot(repository, wanted, SystemClock())
         assert snapshots.verify_repository(repository).faults() == []
         for name, really in ((first.manifest.digest, expected), ("latest", seen(source.encode()))):
-            _, restored = snapshots.restore_snapshot(repository, name, target=f"{target}-{name[:6]}")
+            _unused, restored = snapshots.restore_snapshot(repository, name, target=f"{target}-{name[:6]}")
             assert restored.failed == {}
             assert seen(f"{target}-{name[:6]}{source}".encode()) == (
                 really if name == "latest" else {path: really[path] for path in really}

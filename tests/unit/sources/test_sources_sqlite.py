@@ -83,7 +83,7 @@ def test_a_database_is_copied_whole_while_it_is_written(tmp_path: Path, mode: st
     folder.mkdir()
     with writer(folder / "memory.db", mode):
         counts = []
-        for _ in range(5):
+        for _unused in range(5):
             copies = taken(folder, tmp_path / "staging")
             assert set(copies) == {"memory.db"}
             kind, content, fault = copies["memory.db"]

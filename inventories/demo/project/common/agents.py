@@ -2,4 +2,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The short way to the base class."""
 
-from common.core.base_agent import BaseAgent as BaseAgent
+from common.core.base_agent import BaseAgent
+
+__all__ = ["BaseAgent"]

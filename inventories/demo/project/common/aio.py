@@ -43,7 +43,7 @@ class Service:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 self.in_flight += 1
                 try:
-                    _, target, version = head.split("\r\n", 1)[0].split()
+                    _unused, target, version = head.split("\r\n", 1)[0].split()
                     parts = urlsplit(target)
                     status, kind, text = await self.answer(parts.path, dict(parse_qsl(parts.query)))
                     last = self.stopping.is_set() or "connection: close" in head.lower() or version == "HTTP/1.0"

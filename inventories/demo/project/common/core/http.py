@@ -106,14 +106,14 @@ def converse(connection, answer, drain):
 def accept(listeners, drain):
     """Accept on several listening sockets (socket to its Answer) until draining begins."""
     while True:
-        ready, _, _ = select.select([*listeners, drain.bell], [], [])
+        ready, _unused, _unused = select.select([*listeners, drain.bell], [], [])
         if drain.bell in ready:
             for listener in listeners:
                 listener.close()
             return
         for listener in ready:
             try:
-                connection, _ = listener.accept()
+                connection, _unused = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 continue  # our other instance was faster, or the client changed its mind
             connection.setblocking(True)

@@ -15,7 +15,7 @@ class Registration:
     def __init__(self, identity):
         self.identity = identity
         url = os.environ.get("OBS_HUB_URL", f"http://{identity.bind}:9000")
-        host, _, port = url.partition("://")[2].partition("/")[0].partition(":")
+        host, _unused, port = url.partition("://")[2].partition("/")[0].partition(":")
         self.hub = (host, int(port or 80))
         self.beats_left = 0
 

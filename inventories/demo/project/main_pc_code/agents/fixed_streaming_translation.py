@@ -9,7 +9,7 @@ class FixedStreamingTranslation(httpd.Handler):
     """``/?text=TEXT``"""
 
     def work(self, query):
-        final, _, open_part = query.get("text", "").rpartition(".")
+        final, _unused, open_part = query.get("text", "").rpartition(".")
         return {"final": final, "open": open_part.strip()}
 
 

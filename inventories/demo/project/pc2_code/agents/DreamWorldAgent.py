@@ -15,7 +15,7 @@ class DreamWorldAgent(common.core.base_agent.BaseAgent):
         self.place = 1
 
     def work(self, query):
-        for _ in range(min(1000, int(query.get("steps", 1)))):
+        for _unused in range(min(1000, int(query.get("steps", 1)))):
             self.place = (self.place * 1103515245 + 12345) % 2**31
         return {"place": self.place % 100}
 
