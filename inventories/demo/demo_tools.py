@@ -8,6 +8,7 @@ import importlib.util
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -86,9 +87,13 @@ class Tools:
 
     def start(self, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
-            environment = {**os.environ, **self.variables}
             return subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.variables},
+                start_new_session=True,
             )
 
     def run(self, name: str, arguments: Sequence[str], *, expected: Sequence[int] = (0,)) -> str:
@@ -108,8 +113,7 @@ class Tools:
                 self._note(_last_task(log))
         finally:
             if process.poll() is None:
-                process.terminate()
-                process.wait(30)
+                _end_group(process)
         if process.returncode not in expected:
             raise DemoFailed(f"{name} ended with status {process.returncode}", log=log, command=command)
         return log.read_text(encoding="utf-8", errors="replace")
@@ -132,6 +136,16 @@ class Tools:
             options,
         ]
         return self.run(name, command)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a program of ours together with the modules that it started."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _last_task(log: Path) -> str:
