@@ -216,8 +216,8 @@ TOOLS = (
         {"RESTIC_PASSWORD": "bench"},
     ),
     Tool("borg", borg, lambda repository: ["borg", "init", "--encryption", "repokey", repository], BORG),
-    Tool("rsync", rsync, lambda repository: _make(repository), {}),
-    Tool("tar", tar, lambda repository: _make(repository), {}),
+    Tool("rsync", rsync, _make, {}),
+    Tool("tar", tar, _make, {}),
 )
 
 

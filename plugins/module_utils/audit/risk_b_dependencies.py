@@ -9,6 +9,7 @@ of real fleets leaves them all out, calls it a circle, and ends with success.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Iterator
 
 from ..fleet.dependencies import DependencyGraph
@@ -67,8 +68,9 @@ def _circle(graph: DependencyGraph, members: tuple[AgentId, ...]) -> list[AgentI
     """The shortest way from the first member back to itself, both ends named."""
     inside, start = set(members), members[0]
     reached: dict[AgentId, AgentId] = {}
-    waiting = [start]
-    for agent in waiting:
+    waiting = deque([start])
+    while waiting:
+        agent = waiting.popleft()
         for target in graph.edges[agent]:
             if target == start:
                 path = [start, agent]

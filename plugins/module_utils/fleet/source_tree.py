@@ -144,10 +144,10 @@ class SourceTree:
         """The parsed script. Raises as ``resolve_script``."""
         return self.file(posixpath.normpath(self.resolve_script(script_path).relative_to(self.root).as_posix()))
 
-    def search_path(self, script: str, environment: Mapping[str, str] = {}) -> SearchPath:
+    def search_path(self, script: str, environment: Optional[Mapping[str, str]] = None) -> SearchPath:
         """Where the process of ``script`` (relative to the root) looks for modules: the script's own
         folder, what it and the modules it imports add, the declared PYTHONPATH, the root."""
-        declared = environment_folders(self.root, environment)
+        declared = environment_folders(self.root, environment or {})
         key = (script, declared)
         if key not in self._paths:
             self._paths[key] = self._compute_search_path(script, declared)
@@ -233,7 +233,7 @@ class SourceTree:
         candidates = [*self._all_files().get(f"{last}.py", []), *self._all_files().get("__init__.py", [])]
         return tuple(path for path in candidates if f"/{path}".endswith(wanted) and not _SET_ASIDE.search(path))
 
-    def import_closure(self, script_path: str, environment: Mapping[str, str] = {}) -> ImportClosure:
+    def import_closure(self, script_path: str, environment: Optional[Mapping[str, str]] = None) -> ImportClosure:
         """Every file of the tree that a process of the script may load, whatever branch it takes.
         Raises as ``resolve_script``."""
         script = self.script(script_path).path

@@ -54,7 +54,7 @@ class Systemctl:
         states = {line[0]: line for line in self._lines("list-units", "--all", "--full", *OURS) if len(line) > 3}
         seen = {}
         for unit in units:
-            _unused, load, active, sub, *_unused = states.get(unit) or ["", *list(UNLOADED.values())[:3]]
+            _unused, load, active, sub, *_rest = states.get(unit) or ["", *list(UNLOADED.values())[:3]]
             seen[unit] = {"LoadState": load, "ActiveState": active, "SubState": sub, "Job": jobs.get(unit, "")}
         return seen
 
