@@ -58,8 +58,10 @@ def test_a_flood_is_bounded(tmp_path):
 
 
 def test_a_process_says_which_release_it_was_started_from():
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"AGENT_RELEASE": "r-7"})
+    wait = [sys.executable, "-c", "print('up', flush=True); input()"]
+    child = subprocess.Popen(wait, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"AGENT_RELEASE": "r-7"})
     try:
+        assert child.stdout is not None and child.stdout.readline() == b"up\n"  # its environment is in place only then
         assert release_of(child.pid) == "r-7"
     finally:
         child.communicate(b"\n")
