@@ -20,7 +20,12 @@ def reported(fleet: Fleet, risk: str) -> Iterator[Finding]:
 
 
 def _finding(problem: Problem) -> Finding:
-    evidence = {"key": problem.key, "expected": problem.expected, "found": problem.found}
+    evidence = {
+        "key": problem.key,
+        "expected": problem.expected,
+        "found": problem.found,
+        "members": list(problem.members),
+    }
     return Finding(
         problem.rule,
         problem.severity,
@@ -30,8 +35,18 @@ def _finding(problem: Problem) -> Finding:
         problem.location.line,
         _without_name(problem),
         {key: value for key, value in evidence.items() if value},
-        f"Write {problem.expected}" if problem.rule == "G-schema" and problem.expected else "",
+        _fix(problem),
     )
+
+
+def _fix(problem: Problem) -> str:
+    if problem.rule == "G-schema" and problem.expected:
+        return f"Write {problem.expected}"
+    if problem.rule == "G-parse" and problem.expected.endswith(" file"):
+        return f"Give the path of {problem.expected}"
+    if problem.rule == "G-parse" and problem.expected.startswith("one of the two versions"):
+        return f"Keep {problem.expected}"
+    return ""
 
 
 def _without_name(problem: Problem) -> str:

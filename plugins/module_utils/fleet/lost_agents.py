@@ -80,6 +80,7 @@ def report(lost: Sequence[LostAgent], reading: Reading) -> None:
             expected="agents directly in a group or in a list of agents",
             found=f"inside {place or 'the top level'}",
             key=place,
+            agents=[agent.name for agent in agents],
         )
 
 

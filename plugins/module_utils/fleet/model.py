@@ -36,7 +36,8 @@ class Problem:
 
     ``rule`` is one of the audit's G rules (``G-parse`` …), ``C-expression`` (a port that cannot be
     resolved), ``B-type`` (dependencies that are not a list of names) or ``B-duplicate`` (the same agent
-    declared twice on a host); ``severity`` is ``critical warning info``.
+    declared twice on a host); ``severity`` is ``critical warning info``. ``members`` are the agents that
+    it concerns where they may be several, as ``host:Agent``.
     """
 
     rule: str
@@ -48,6 +49,7 @@ class Problem:
     expected: str = ""
     found: str = ""
     key: str = ""
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Sequence
 
 from .model import Location, Problem
 
@@ -31,7 +31,9 @@ class Reading:
         expected: str = "",
         found: str = "",
         key: str = "",
+        agents: Sequence[str] = (),
     ) -> None:
+        """``agents`` are the names of all that the problem concerns, where they may be several."""
         self.problems.append(
             Problem(
                 rule=rule,
@@ -43,5 +45,6 @@ class Reading:
                 expected=expected,
                 found=found,
                 key=key,
+                members=tuple(f"{self.host}:{name}" for name in agents),
             )
         )

@@ -126,6 +126,7 @@ def _report_none(lost: Sequence[lost_agents.LostAgent], path: str, reading: Read
         lost[0].location if lost else Location(path, 1),
         expected="agent_groups with groups of agents, or a list of agents with name and script_path",
         found=f"{len(lost)} scripts outside of any group or list of agents" if lost else "no script_path at all",
+        agents=[agent.name for agent in lost],
     )
 
 
@@ -166,21 +167,33 @@ def _in_order(
 ) -> tuple[Problem, ...]:
     """By file (the host's own first) and line; a duplicate key inside an agent's entry is that agent's."""
     files = {root.file: index for index, root in enumerate(reversed(documents))}
+    owners = _owners(found) if any(problem.rule == "G-duplicate-key" for problem in problems) else {}
     return tuple(
         sorted(
-            (_attributed(problem, found) for problem in problems),
+            (_attributed(problem, owners) for problem in problems),
             key=lambda problem: (files.get(problem.location.file, -1), problem.location.line),
         )
     )
 
 
-def _attributed(problem: Problem, found: Sequence[Candidate]) -> Problem:
+def _owners(found: Sequence[Candidate]) -> dict[Location, str]:
+    """Where an agent's own key stands, and where a key is repeated inside of its entry."""
+    owners: dict[Location, str] = {}
+    for candidate in found:
+        if not candidate.listed:
+            owners[candidate.location] = candidate.name
+        waiting = [candidate.node]
+        while waiting:
+            node = waiting.pop()
+            for gone in node.shadowed:
+                owners.update(
+                    dict.fromkeys((Location(node.file, gone.line), node.location_of(gone.key)), candidate.name)
+                )
+            waiting.extend(node.inside())
+    return owners
+
+
+def _attributed(problem: Problem, owners: Mapping[Location, str]) -> Problem:
     if problem.rule != "G-duplicate-key":
         return problem
-    file, line = problem.location.file, problem.location.line
-    inside = [
-        candidate.name
-        for candidate in found
-        if candidate.location.file == file and candidate.location.line <= line <= candidate.node.end_line
-    ]
-    return replace(problem, agent=inside[0]) if inside else problem
+    return replace(problem, agent=owners.get(problem.location))

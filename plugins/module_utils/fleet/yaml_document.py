@@ -38,6 +38,9 @@ MAX_FAULTS = 100
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 """What an escape can write and no path, environment or UTF-8 text can hold."""
 
+_CONFLICT = re.compile(r"(?:<{7}|>{7})(?: |\Z)|={7}\Z")
+"""What version control leaves at the start of a line; looked for only where the YAML does not parse."""
+
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -73,7 +76,6 @@ class Node:
     kind: str
     file: str
     line: int
-    end_line: int
     value: Union[bool, int, float, str, None] = None
     text: str = ""
     quoted: bool = False
@@ -236,9 +238,6 @@ class _Composer:
             self._open(event, line)
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             opened = self.stack.pop()
-            # the end of a block is where the next token starts: column 0 means the line before
-            end = event.end_mark
-            opened.node.end_line = max(opened.node.line, end.line + (1 if end.column else 0))
             self._merge(opened)
             self._close(opened.node, opened.anchor)
         elif kind is yaml.DocumentStartEvent:
@@ -261,7 +260,7 @@ class _Composer:
             self._fault(fault, line, found=event.value[:60])
         elif unfit:
             self._fault(f"the text holds U+{ord(unfit.group()):04X}", line, "text without NUL and lone surrogates")
-        return Node("scalar", self.file, line, event.end_mark.line + 1, value=value, text=event.value, quoted=quoted)
+        return Node("scalar", self.file, line, value=value, text=event.value, quoted=quoted)
 
     def _alias(self, anchor: str, line: int) -> Node:
         if anchor in self.anchors:
@@ -270,7 +269,7 @@ class _Composer:
             self._fault(f"alias *{anchor} stands inside of what it refers to", line, "an anchor that is complete")
         else:
             self._fault(f"alias *{anchor} refers to an anchor that does not exist", line, f"&{anchor} before it")
-        return Node("scalar", self.file, line, line)
+        return Node("scalar", self.file, line)
 
     def _open(self, event: Any, line: int) -> None:
         kind = "mapping" if isinstance(event, yaml.MappingStartEvent) else "sequence"
@@ -279,7 +278,7 @@ class _Composer:
             self._fault(UNSUPPORTED_TAG.format(event.tag), line, "a plain value", event.tag)
         if len(self.stack) >= MAX_DEPTH:
             raise _Refused(_too_deep(line))
-        self.stack.append(_Open(Node(kind, self.file, line, line), event.anchor))
+        self.stack.append(_Open(Node(kind, self.file, line), event.anchor))
 
     def _close(self, node: Node, anchor: Optional[str]) -> None:
         self.count += 1
@@ -374,6 +373,11 @@ def _syntax_fault(error: Any, text: str) -> Fault:
     mark = error.problem_mark or error.context_mark
     index = mark.line if mark else 0
     lines = text.splitlines()
+    conflict = next((number for number, line in enumerate(lines, 1) if _CONFLICT.match(line)), None)
+    if conflict is not None:
+        marker = lines[conflict - 1].strip()[:80]
+        message = f"a merge conflict that nobody resolved stands here: {marker}; the file was not read"
+        return Fault("G-parse", message, conflict, "one of the two versions, without the markers", marker)
     # an unclosed bracket is noticed at the end of the file, one line after its last
     index = min(index, max(0, len(lines) - 1))
     stood = lines[index] if lines else ""

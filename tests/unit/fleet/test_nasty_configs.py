@@ -69,10 +69,31 @@ def test_a_duplicate_agent_is_one_problem(config: Config) -> None:
     assert (problem.rule, problem.agent, problem.found) == ("G-duplicate-key", "A", "lines 3 and 7")
 
 
+def test_a_duplicate_agent_is_not_said_of_the_one_before_it(config: Config) -> None:
+    host = config.load(HEAD + entry("B", 4, 7001) + entry("A", 4, 7002))
+    (problem,) = host.problems
+    assert (problem.rule, problem.agent, problem.location.line) == ("G-duplicate-key", "A", 11)
+
+
 def test_a_duplicate_group_also_loses_the_agents_of_the_first(config: Config) -> None:
-    host = config.load(HEAD + "  core:\n" + entry("B", 4, 7001))
+    host = config.load(HEAD + entry("C", 4, 7002) + "  core:\n" + entry("B", 4, 7001))
     assert [agent.name for agent in host.agents] == ["B"]
-    assert rules(host) == [("G-lost-agents", 3), ("G-duplicate-key", 7)]
+    assert rules(host) == [("G-lost-agents", 3), ("G-duplicate-key", 11)]
+    assert [problem.members for problem in host.problems] == [("mainpc:A", "mainpc:C"), ()]
+    assert [problem.agent for problem in host.problems] == [None, None]
+
+
+@pytest.mark.parametrize("before", ["", HEAD])
+def test_a_merge_conflict_is_named_at_its_marker(config: Config, before: str) -> None:
+    both = "<<<<<<< HEAD\n" + entry("B", 4, 7001) + "=======\n" + entry("C", 4, 7001) + ">>>>>>> theirs\n"
+    (problem,) = config.load(before + both).problems
+    assert (problem.rule, problem.location.line) == ("G-parse", before.count("\n") + 1)
+    assert "merge conflict" in problem.message and problem.found == "<<<<<<< HEAD"
+
+
+def test_what_only_looks_like_a_conflict_is_text(config: Config) -> None:
+    host = config.load("note: |\n  <<<<<<< HEAD\n  =======\n" + HEAD)
+    assert [agent.name for agent in host.agents] == ["A"] and not host.problems
 
 
 def test_a_duplicate_key_in_an_entry_is_said_of_its_agent(config: Config) -> None:
