@@ -10,6 +10,7 @@ from typing import Any, Iterator, Optional
 
 from ..fleet.dependencies import DependencyGraph, resolve
 from ..fleet.model import Fleet
+from ..fleet.source_file import collector_paused
 from ..fleet.source_tree import SourceTree
 from . import risk_a_scripts, risk_b_dependencies, risk_c_ports, risk_d_base_agent, risk_g_config
 from .baseline import Applied, Baseline
@@ -88,7 +89,8 @@ def audit(
 ) -> Report:
     """Without a tree only what the startup configs themselves tell is audited: G, C and B."""
     graph = resolve(fleet)
-    found = ordered(_all(fleet, tree, graph, settings), [host.host for host in fleet.hosts])
+    with collector_paused():
+        found = ordered(_all(fleet, tree, graph, settings), [host.host for host in fleet.hosts])
     applied = baseline.apply(found, today)
     no_tree = "it needs the project root (--root)"
     return Report(

@@ -10,6 +10,7 @@ imports a class and runs it is understood. Then the bases are followed, file by 
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections import deque
 from dataclasses import dataclass
@@ -273,6 +274,10 @@ class Inheritance:
         imported = imports_of(node)[0]
         module = self._tree.find_import(file, imported, self._path)
         outside = _Outside(f"{'.' * imported.level}{imported.module}.{original}")
+        if module is None and not imported.level and original == self._base.name:
+            copies = self._tree.elsewhere(imported.module)
+            if copies:
+                return self._in_file(max(copies, key=lambda copy: _shared_folders(copy, file)), original, depth)
         if module is None or module.opaque:
             return [outside]
         if module.missing:
@@ -444,6 +449,11 @@ def _local_imports(scope: ast.AST) -> dict[str, ast.AST]:
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for name in _names_bound_by(node)
     }
+
+
+def _shared_folders(one: str, other: str) -> int:
+    """How far two paths go the same way: of two copies a script most likely means the nearer one."""
+    return len(os.path.commonpath([f"/{one}", f"/{other}"]))
 
 
 def _same_name(name: str, agent: str) -> bool:

@@ -37,7 +37,7 @@ def _of_agent(agent: Agent, projects: Projects) -> Iterator[Finding]:
     failure = source.failure or source.not_as_script
     if failure is not None:
         evidence = {"script_path": agent.script_path, "python": PYTHON, "error": failure.message}
-        message = f"{source.path} does not parse: {failure.message}"
+        message = f"{source.path} {failure.sentence}"
         yield Finding("A-syntax", "critical", agent.host, agent.name, source.path, failure.line, message, evidence)
         return
     for found in projects.startup(agent, source.path).script(source.path):

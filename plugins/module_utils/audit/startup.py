@@ -83,8 +83,8 @@ class Startup:
         source = self.tree.file(path)
         if source.tree is None:
             failure = source.failure
-            line, message = (failure.line, failure.message) if failure else (1, "cannot be read")
-            return (Failure("syntax", path, line, path, f"{path} does not parse: {message}"),)
+            line, message = (failure.line, failure.sentence) if failure else (1, "cannot be read")
+            return (Failure("syntax", path, line, path, message),)
         if self._depth >= DEEPEST:
             return ()
         self._depth += 1

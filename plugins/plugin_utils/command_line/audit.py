@@ -15,6 +15,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.audit.audit im
 from ansible_collections.fleetops.continuity.plugins.module_utils.audit.baseline import Baseline, read_baseline
 from ansible_collections.fleetops.continuity.plugins.module_utils.audit.inheritance import BaseClass
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
+from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.source_file import collector_paused
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.source_tree import SourceTree
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.startup_config import load_fleet
 
@@ -45,8 +46,16 @@ def run(arguments: argparse.Namespace) -> int:
         _port_range(arguments.port_range),
         frozenset(arguments.allow_port),
     )
+    with collector_paused():  # to the end: what goes with the process need not be searched for garbage
+        return _report(arguments, settings)
+
+
+def _report(arguments: argparse.Namespace, settings: Settings) -> int:
     report = audit(
-        load_fleet(_pairs(arguments.config, "--config"), values=dict(_pairs(arguments.value, "--value"))),
+        load_fleet(
+            _pairs(arguments.config, "--config", "HOST=FILE", "mainpc=config.yaml"),
+            values=dict(_pairs(arguments.value, "--value", "NAME=VALUE", "PORT_OFFSET=0")),
+        ),
         SourceTree(arguments.root) if arguments.root is not None else None,
         settings=settings,
         baseline=read_baseline(arguments.baseline) if arguments.baseline else Baseline(),
@@ -60,12 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if report.findings else 0
 
 
-def _pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
+def _pairs(given: Sequence[str], option: str, form: str, example: str) -> list[tuple[str, str]]:
     pairs = []
     for text in given:
         name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ContinuityError(f"{option} {text!r} is no NAME=VALUE", fix=f"For example {option} mainpc=config.yaml")
+        if not name or not equals or (not value and form.endswith("FILE")):
+            raise ContinuityError(f"{option} {text!r} is no {form}", fix=f"For example {option} {example}")
         pairs.append((name, value))
     return pairs
 

@@ -180,3 +180,31 @@ def test_names_that_the_terminal_cannot_show(tmp_path, form):
         check=False,
     )
     assert ran.returncode == 1 and "A-missing" in ran.stdout and "\\u4e2d" in ran.stdout, ran.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--config=startup.yaml"], "--config 'startup.yaml' is no HOST=FILE. For example --config mainpc=config.yaml"),
+        (["--config=mainpc="], "--config 'mainpc=' is no HOST=FILE"),
+        ([*BOTH, "--value=PORT_OFFSET"], "is no NAME=VALUE. For example --value PORT_OFFSET=0"),
+    ],
+)
+def test_a_malformed_option_shows_its_form(capsys, arguments, said):
+    status, _unused, err = run(capsys, *arguments)
+    assert status == 2 and said in err
+
+
+def test_a_path_that_cannot_be_read_is_no_fault_of_the_yaml(capsys, tmp_path):
+    _status, out, _unused = run(capsys, f"--config=mainpc={tmp_path}", "--format=json")
+    (finding,) = json.loads(out)["findings"]
+    assert (finding["rule"], finding["fix"]) == ("G-parse", "Give the path of a file")
+
+
+def test_lost_agents_are_all_members(capsys, tmp_path):
+    entry = "{script_path: a.py, port: 7001, health_check_port: 8001}"
+    config = tmp_path / "config.yaml"
+    config.write_text(f"agent_groups:\n  core:\n    A: {entry}\n    deep:\n      B: {entry}\n      C: {entry}\n")
+    _status, out, _unused = run(capsys, f"--config=mainpc={config}", "--format=json")
+    (finding,) = json.loads(out)["findings"]
+    assert (finding["rule"], finding["evidence"]["members"]) == ("G-lost-agents", ["mainpc:B", "mainpc:C"])

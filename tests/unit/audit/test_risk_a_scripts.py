@@ -8,6 +8,8 @@ import os
 
 import pytest
 
+from ansible_collections.fleetops.continuity.plugins.module_utils.fleet import source_file
+
 
 def told(found):
     return [(one.rule, one.evidence.get("kind"), one.evidence.get("name"), one.evidence.get("when")) for one in found]
@@ -383,3 +385,9 @@ def test_an_import_is_reported_with_the_failure_that_ends_it(one):
 def test_a_copy_that_is_set_aside_does_not_count(one):
     script = "import json, sys\nsys.path.insert(0, json.load(open('x')))\nfrom common.gone import x\n"
     assert one(script, {"_archive_2025/common/gone.py": "x = 1\n"}).rules("A") == [("A-import", "Sample")]
+
+
+def test_a_file_that_is_not_read_is_not_said_to_have_bad_syntax(one, monkeypatch):
+    monkeypatch.setattr(source_file, "LARGEST", 1024 * 1024)
+    (found,) = one("#" * (1024 * 1024 + 1)).findings("A")
+    assert (found.rule, found.message) == ("A-syntax", "main_pc_code/agents/sample.py is larger than 1 MiB")

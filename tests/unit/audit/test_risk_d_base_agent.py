@@ -293,3 +293,15 @@ def test_a_script_of_another_language_stands_on_nothing(project):
     project.write({"run.sh": "#!/bin/sh\nexec agentd\n"}).agents({"A": "run.sh"})
     assert project.rules("D") == [("D-none", "A")]
     assert project.rules("A") == []
+
+
+def test_a_base_that_only_an_unreadable_search_path_leads_to(project):
+    script = f"import sys, json\nsys.path.insert(0, json.load(open('x')))\nfrom src.core.base_agent import BaseAgent\nclass Sample(BaseAgent): ...\n{MAIN}"
+    project.write({"pc2_code/agents/a.py": script, "main_pc_code/src/core/base_agent.py": "class BaseAgent: ...\n"})
+    project.agents({"A": "pc2_code/agents/a.py"})
+    assert project.rules("D") == []
+    project.write({"pc2_code/src/core/base_agent.py": "from common.core.base_agent import BaseAgent\n"})
+    project.write({"common/core/base_agent.py": "class BaseAgent: ...\n"})
+    assert project.rules("D") == []
+    project.write({"pc2_code/src/core/base_agent.py": "class BaseAgent: ...\n"})
+    assert project.rules("D") == [("D-stub", "A")]
