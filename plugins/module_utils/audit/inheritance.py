@@ -134,14 +134,15 @@ class Inheritance:
             return [*started, *named]
         return named or local
 
-    def _local_classes(self, script: str) -> Iterator[ast.ClassDef]:
-        """The script's classes, those that stand in an ``if`` or a ``try`` included."""
-        body = self._tree.file(script).tree
-        return (
-            node
-            for node in every_statement(body.body if body else [], inner_scopes=False)
-            if isinstance(node, ast.ClassDef)
-        )
+    def _local_classes(self, script: str) -> Sequence[ast.ClassDef]:
+        """The script's classes, those that stand in an ``if`` or a ``try`` included; where there is
+        none, those that a function makes."""
+        body = _body(self._tree, script)
+        for inner in (False, True):
+            found = [node for node in every_statement(body, inner_scopes=inner) if isinstance(node, ast.ClassDef)]
+            if found:
+                return found
+        return []
 
     def _standing(self, found: _Class, script: str) -> Standing:
         name = f"{found.file}:{found.node.name}"
@@ -229,7 +230,8 @@ class Inheritance:
         if isinstance(node, ast.BoolOp):
             return [one for value in node.values for one in self._resolve(value, file, depth - 1)]
         if isinstance(node, ast.Call):
-            return self._resolve(node.func, file, depth - 1)
+            called = _module_called(node)
+            return [self._module(called, file)] if called else self._resolve(node.func, file, depth - 1)
         return []
 
     def _resolve_name(self, name: str, file: str, depth: int) -> list[object]:
@@ -431,6 +433,13 @@ def _references(scope: ast.AST) -> Iterator[ast.expr]:
     for node in ast.walk(scope):
         if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load) and dotted(node):
             yield node
+
+
+def _module_called(node: ast.Call) -> str:
+    """``a.b`` of ``importlib.import_module("a.b")``."""
+    by_name = node.args and dotted(node.func) in ("importlib.import_module", "import_module")
+    name = getattr(node.args[0], "value", None) if by_name else None
+    return name if isinstance(name, str) else ""
 
 
 def _modules_run(scope: ast.AST) -> Iterator[str]:

@@ -41,6 +41,8 @@ _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 _CONFLICT = re.compile(r"(?:<{7}|>{7})(?: |\Z)|={7}\Z")
 """What version control leaves at the start of a line; looked for only where the YAML does not parse."""
 
+_BARE_EXPRESSION = re.compile(r"[:,\[{]\s*\$\{")
+
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -387,10 +389,12 @@ def _syntax_fault(error: Any, text: str) -> Fault:
         context = f" ({error.context} that starts at line {error.context_mark.line + 1})"
     indentation = stood[: len(stood) - len(stood.lstrip())]
     hint = "; the line is indented with a tab, YAML wants spaces" if "\t" in indentation else ""
+    if not hint and _BARE_EXPRESSION.search(stood) and "flow" in (error.context or ""):
+        hint = "; inside of brackets or braces an expression with ${…} has to be quoted"
     return Fault(
         "G-parse",
         f"not valid YAML: {problem}{context}{hint}; the rest of the file was not read",
         index + 1,
-        "spaces for indentation" if hint else "valid YAML",
+        "spaces for indentation" if "\t" in indentation else "valid YAML",
         stood.strip()[:80],
     )

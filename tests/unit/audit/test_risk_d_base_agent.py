@@ -183,6 +183,15 @@ STANDINGS = {
         "from main_pc_code.agents.made import Made\nclass Sample(Made): ...\n" + MAIN,
         ["D-none"],
     ),
+    "direct, a class that a function makes": (
+        IMPORT + "def make():\n    class Sample(BaseAgent): ...\n    return Sample()\nmake().run()\n",
+        NONE,
+    ),
+    "direct, a module imported by a call": (
+        "import importlib\nBase = importlib.import_module('common.core.base_agent').BaseAgent\nclass Sample(Base): ...\n"
+        + MAIN,
+        NONE,
+    ),
     "unparsed helper does not matter": (
         IMPORT + "from main_pc_code.agents.broken import tool\nclass Sample(BaseAgent): ...\ntool()\n" + MAIN,
         NONE,

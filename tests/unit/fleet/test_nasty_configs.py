@@ -91,6 +91,12 @@ def test_a_merge_conflict_is_named_at_its_marker(config: Config, before: str) ->
     assert "merge conflict" in problem.message and problem.found == "<<<<<<< HEAD"
 
 
+def test_a_bare_expression_in_a_flow_mapping_is_explained(config: Config) -> None:
+    (problem,) = config.load("pc2_services:\n  - {\n    name: A,\n    port: ${PORT_OFFSET}+7140,\n  }\n").problems
+    assert (problem.rule, problem.location.line) == ("G-parse", 4)
+    assert "has to be quoted" in problem.message
+
+
 def test_what_only_looks_like_a_conflict_is_text(config: Config) -> None:
     host = config.load("note: |\n  <<<<<<< HEAD\n  =======\n" + HEAD)
     assert [agent.name for agent in host.agents] == ["A"] and not host.problems
