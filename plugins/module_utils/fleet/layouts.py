@@ -102,7 +102,7 @@ def _listed(group: str, node: Node, reading: Reading) -> Iterator[Candidate]:
         name = entry_name(item)
         if not (names_script(item) or looks_like_agent(item)):
             if not _holds_agents(item):
-                _malformed(f"{group}[{index}]", item, item.location, reading, "an agent", "critical")
+                _malformed(f"{group}[{index}]", item, item.location, reading, "an agent", "critical", agent=name)
         elif name is None:
             _malformed(f"{group}[{index}]", item, item.location, reading, "an agent with a name", "critical")
         elif _usable(name, item, item.location, reading):

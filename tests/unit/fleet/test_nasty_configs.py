@@ -232,3 +232,11 @@ def test_two_agents_may_share_a_script_and_an_alias(config: Config) -> None:
     )
     assert [agent.name for agent in host.agents] == ["A", "B", "C"] and host.problems == ()
     assert {hit.port for hit in ports.collisions(host)} == {7000, 8000}
+
+
+def test_an_entry_that_is_only_a_name_is_said_of_that_name(config: Config) -> None:
+    host = config.load(
+        "pc2_services:\n  - {name: A, script_path: a.py, port: 7000, health_check_port: 8000}\n  - name: B\n"
+    )
+    (problem,) = host.problems
+    assert (problem.rule, problem.agent, problem.location.line) == ("G-malformed-entry", "B", 3)
