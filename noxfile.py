@@ -35,6 +35,8 @@ CORE = "2.19.14"
 GALAXY_IMPORTER = "galaxy-importer==0.4.44"
 """In an environment of its own: it holds attrs back to a version that nox cannot use."""
 OLDEST_TARGET = "3.9"
+SIDE_BY_SIDE = ("-n", "2", "--dist", "worksteal")
+"""Every test has folders and addresses of its own."""
 SCENARIOS = {"default": ("converge", "idempotence", "verify"), "rollback": ("converge", "verify")}
 
 os.environ["NO_COLOR"] = "1"
@@ -240,19 +242,19 @@ def pytest(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """The engine, package by package, and the rules of the house."""
-    pytest(session, "-n", "2", "tests/unit")
+    pytest(session, *SIDE_BY_SIDE, "tests/unit")
 
 
 @nox.session
 def module(session: nox.Session) -> None:
     """Modules, plugins and playbooks through a real ansible-core, on local roots."""
-    pytest(session, *(folder for folder in ("tests/module", "tests/integration") if Path(folder).is_dir()))
+    pytest(session, *SIDE_BY_SIDE, "tests/module")
 
 
 @nox.session
 def attacks(session: nox.Session) -> None:
     """What must not be able to hurt: killed controllers, torn files, hostile input."""
-    pytest(session, "tests/attacks")
+    pytest(session, *SIDE_BY_SIDE, "tests/attacks")
 
 
 @nox.session
