@@ -18,7 +18,7 @@ import fcntl
 import hashlib
 import json
 import os
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..errors import ContinuityError
 from .durable import sync_directory, write_all
@@ -49,15 +49,14 @@ def digest(entry: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(rest).encode()).hexdigest()
 
 
-def parse(content: bytes, name: str) -> tuple[list[Entry], int]:
+def parse(content: bytes, name: str, known: Sequence[Entry] = (), taken: int = 0) -> tuple[list[Entry], int]:
     """The entries of a chain, and how many of its bytes they take; what follows is a torn line.
 
-    Raises ChainError naming ``name:line`` for the first line that is not what was written.
+    ``known`` are the entries of the first ``taken`` bytes, checked before. Raises ChainError naming ``name:line`` for the first line that is not what was written.
     """
-    entries: list[Entry] = []
-    taken = 0
-    previous = GENESIS
-    for line in content.splitlines(keepends=True):
+    entries = list(known)
+    previous = entries[-1]["hash"] if entries else GENESIS
+    for line in content[taken:].splitlines(keepends=True):
         is_last = taken + len(line) == len(content)
         if is_last and not line.endswith(b"\n"):
             break
@@ -85,10 +84,14 @@ def _checked(line: bytes, seq: int, previous: str, where: str) -> Entry:
 
 
 class Chain:
-    """A chain in a file. Any number of processes may append and read at the same time."""
+    """A chain in a file. Any number of processes may append and read at the same time.
+
+    Bytes that were checked once are not checked again as long as they stand there unchanged.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._checked: tuple[bytes, list[Entry]] = (b"", [])
 
     def entries(self) -> list[Entry]:
         """All entries, checked; empty when the file does not exist."""
@@ -97,7 +100,7 @@ class Chain:
                 content = file.read()
         except FileNotFoundError:
             return []
-        return parse(content, self.path)[0]
+        return self._parsed(content)[0]
 
     def append(self, fields: Mapping[str, Any], admit: Optional[Admission] = None) -> Entry:
         """Add one entry and return it, durable when this returns.
@@ -108,7 +111,7 @@ class Chain:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             content = _read(descriptor)
-            entries, end = parse(content, self.path)
+            entries, end = self._parsed(content)
             if admit is not None:
                 admit(entries)
             entry = sealed(fields, len(entries) + 1, entries[-1]["hash"] if entries else GENESIS)
@@ -118,6 +121,14 @@ class Chain:
         if not content:
             sync_directory(os.path.dirname(self.path))
         return entry
+
+    def _parsed(self, content: bytes) -> tuple[list[Entry], int]:
+        checked, known = self._checked
+        if not content.startswith(checked):
+            checked, known = b"", []
+        entries, end = parse(content, self.path, known, len(checked))
+        self._checked = content[:end], entries
+        return list(entries), end
 
 
 def _read(descriptor: int) -> bytes:

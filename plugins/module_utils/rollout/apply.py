@@ -21,7 +21,7 @@ from .exclusive import changing
 from .gates import Baseline, from_plain, to_plain
 from .ledger import LedgerState, UnfinishedRun
 from .model import Plan, Release, Wave
-from .running import RunningCode
+from .running import RunningCode, running_releases
 from .sampling import probe_all, take_baseline
 from .switching import Batch, by_layer, point_all, replace_agents, stop_agents, wait_until_healthy, with_health
 
@@ -124,10 +124,10 @@ def confirm(host: Host, plan: Plan, request: Request, *, keep: int) -> ConfirmRe
         host.supervisor.install([agent.unit for agent in target.agents.values()])
         begun = _staged_at(host, plan)
         seconds = round(host.clock.now() - begun, 3) if begun is not None else 0.0
-        host.ledger.append("confirmed", run=request.run, release=release_id, seconds=seconds, plan=plan.plan_hash)
         host.releases.set_current(release_id)
+        host.ledger.append("confirmed", run=request.run, release=release_id, seconds=seconds, plan=plan.plan_hash)
         host.supervisor.stop_companion(DEADMAN)
-        pruned = host.releases.prune(keep, _protected(host.ledger.state()))
+        pruned = host.releases.prune(keep, _protected(host.ledger.state()) | running_releases(host, target))
         for release in pruned:
             host.ledger.append("removed", release=release)
         return ConfirmResult(True, tuple(moved), tuple(pruned), seconds, _interruptions(host, plan))
@@ -172,11 +172,12 @@ def wave_of(plan: Plan, number: int) -> Wave:
 
 
 def load_baselines(host: Host, plan: Plan) -> dict[str, Baseline]:
-    """What ``apply_wave`` measured before the first change of this plan; empty when there is nothing."""
+    """What ``apply_wave`` measured before the first change of this plan; empty when there is nothing that
+    can be read. A gate does not pass without it, and a rollback needs none."""
     try:
         with open(_baseline_path(host, plan), encoding="utf-8") as file:
             return from_plain(json.load(file))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 

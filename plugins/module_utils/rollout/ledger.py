@@ -180,6 +180,9 @@ def refusal(state: LedgerState, event: str, fields: Mapping[str, Any]) -> Option
     return None
 
 
+WITHOUT_PLAN = "Take the rollout back with the rollback playbook, which needs no plan, then roll out again"
+
+
 class Ledger:
     """The ledger of the host that this root belongs to."""
 
@@ -231,10 +234,10 @@ class Ledger:
         try:
             with open(path, "rb") as file:
                 plan = from_document(json.loads(file.read()))
-        except (OSError, ValueError) as error:
-            raise LedgerError(f"the plan cannot be read: {error}", where=path, fix="Run the rollout again") from error
+        except (OSError, ValueError, ContinuityError) as error:
+            raise LedgerError(f"the plan cannot be read: {error}", where=path, fix=WITHOUT_PLAN) from error
         if plan.plan_hash != plan_hash:
-            raise LedgerError(f"the file holds another plan, {plan.plan_hash}", where=path, fix="Run the rollout again")
+            raise LedgerError(f"the file holds another plan, {plan.plan_hash}", where=path, fix=WITHOUT_PLAN)
         return plan
 
 

@@ -23,9 +23,10 @@ def to_document(plan: Plan) -> dict[str, Any]:
 
 def from_document(document: Mapping[str, Any]) -> Plan:
     """Raises ContinuityError for a document of another format or with a key missing."""
-    if document.get("format") != FORMAT:
+    form = document.get("format") if isinstance(document, dict) else None
+    if form != FORMAT:
         raise ContinuityError(
-            f"this plan has format {document.get('format')!r}, expected {FORMAT}",
+            f"this plan has format {form!r}, expected {FORMAT}",
             fix="Finish the rollout with the version of the collection that planned it",
         )
     try:
@@ -51,7 +52,7 @@ def from_document(document: Mapping[str, Any]) -> Plan:
             bake_seconds=document["bake_seconds"],
             deadman_seconds=document["deadman_seconds"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ContinuityError(f"this plan is not complete: {error}") from error
 
 

@@ -161,10 +161,17 @@ class Releases:
         """Where the link ``current`` leads: for people; the ledger is the truth."""
         return _linked(os.path.join(self._root, "current"))
 
-    def set_current(self, release_id: str) -> None:
+    def set_current(self, release_id: Optional[str]) -> None:
+        """Lead ``current`` to this release; None: nowhere."""
+        link = os.path.join(self._root, "current")
+        if release_id is None:
+            if os.path.lexists(link):
+                os.unlink(link)
+                sync_directory(self._root)
+            return
         if not os.path.isdir(self.path(release_id)):
             raise ReleaseError(f"release {release_id} is not staged here", where=self._folder)
-        write_link(os.path.join(self._root, "current"), f"releases/{release_id}")
+        write_link(link, f"releases/{release_id}")
 
     def prune(self, keep: int, protected: Collection[str]) -> list[str]:
         """Remove the oldest releases but ``keep``, and return their ids.

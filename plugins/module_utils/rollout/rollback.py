@@ -221,8 +221,8 @@ def _go_back(host: Host, wish: Wish, plan: Optional[Plan], target: Optional[Rele
             host, target.id, layers, parallel=parallel, timeout=wish.replace_seconds, stop_at_failure=False
         )
         moved = point_all(host, wanted, target.id)
-        host.releases.set_current(target.id)
         outcomes = list(_verified(host, wish, plan, differing, outcomes))
+    host.releases.set_current(target.id if target is not None else None)
     return Batch(tuple(outcomes), round(host.clock.monotonic() - begun, 3)), moved
 
 
@@ -262,6 +262,8 @@ def _plan(host: Host, way: Way) -> Optional[Plan]:
 def _record(
     host: Host, wish: Wish, way: Way, batch: Batch, seconds: float, problems: Sequence[str], quarantined: bool
 ) -> None:
+    if quarantined:  # first: who is killed in between must not leave a bad release free to come again
+        host.ledger.append("quarantined", release=way.from_release, reason=wish.reason)
     host.ledger.append(
         "rolled_back",
         run=way.run,
@@ -275,5 +277,3 @@ def _record(
         objective_seconds=OBJECTIVE_SECONDS,
         plan=way.plan_hash,
     )
-    if quarantined:
-        host.ledger.append("quarantined", release=way.from_release, reason=wish.reason)

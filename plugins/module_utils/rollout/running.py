@@ -9,12 +9,15 @@ between moving a link and replacing a process leaves the two apart, and this is 
 from __future__ import annotations
 
 import os
-from typing import Mapping, Optional
+from typing import TYPE_CHECKING, Mapping, Optional
 
 from ..effects import ProcessStatus
 from .model import Release
 from .release_document import ReleaseError
 from .releases import Releases
+
+if TYPE_CHECKING:
+    from ..host import Host
 
 VARIABLE = b"AGENT_RELEASE="
 
@@ -29,7 +32,15 @@ def release_of(pid: Optional[int], processes: str = "/proc") -> Optional[str]:
             variables = file.read().split(b"\0")
     except OSError:
         return None
-    return next((one[len(VARIABLE) :].decode() for one in variables if one.startswith(VARIABLE)), None)
+    return next((os.fsdecode(one[len(VARIABLE) :]) for one in variables if one.startswith(VARIABLE)), None)
+
+
+def running_releases(host: Host, release: Release) -> set[str]:
+    """Every release that a process of these agents was started from: its code is still there to be
+    imported, and only by it is seen that the process runs what is wanted."""
+    processes = host.supervisor.status(list(release.agents)).values()
+    found = (release_of(process.pid) for process in processes)
+    return {release_id for release_id in found if release_id is not None}
 
 
 class RunningCode:

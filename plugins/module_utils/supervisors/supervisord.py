@@ -83,9 +83,15 @@ class SupervisordSupervisor:
         return daemon.start(self.files, self._executable, runner, self._clock)
 
     def stop_daemon(self, *, timeout: float = 60.0) -> bool:
-        """Shut it down with all its agents; False when it did not run."""
+        """Shut it down with all its agents, which drain at the same time (by itself it ends them one after
+        the other); False when it did not run."""
+        if not daemon.answers(self.files):
+            return False
+        deadline = self._clock.monotonic() + timeout
+        agents = sorted(self._installed())
+        self.stop(agents, timeout=timeout, parallel=max(1, len(agents)))
         self._connection.close()
-        return daemon.stop(self.files, self._clock, timeout=timeout)
+        return daemon.stop(self.files, self._clock, timeout=max(1.0, deadline - self._clock.monotonic()))
 
     # Units
 

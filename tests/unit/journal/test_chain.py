@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.fleetops.continuity.plugins.module_utils.journal import chain as chain_module
 from ansible_collections.fleetops.continuity.plugins.module_utils.journal.chain import (
     Chain,
     ChainError,
@@ -41,6 +42,24 @@ def test_entries_come_back_in_order_and_linked(chain):
     assert [entry["number"] for entry in entries] == [0, 1, 2, 3, 4]
     assert [entry["seq"] for entry in entries] == [1, 2, 3, 4, 5]
     assert all(after["previous"] == before["hash"] for before, after in zip(entries, entries[1:]))
+
+
+def test_what_was_checked_once_is_not_checked_again_while_it_stands_there(chain, monkeypatch):
+    checked = []
+    digest = chain_module.digest
+    monkeypatch.setattr(chain_module, "digest", lambda entry: checked.append(entry["seq"]) or digest(entry))
+    Chain(chain.path).append({"event": "another process"})
+    del checked[:]
+    assert [entry["seq"] for entry in chain.entries()] == [1, 2, 3, 4, 5, 6]
+    assert checked == [5, 6], "what an append wrote is read back once"
+    assert chain.entries() == chain.entries()
+    assert checked == [5, 6]
+    kept = lines(chain)
+    rewrite(chain, kept[:3])
+    assert len(chain.entries()) == 3
+    rewrite(chain, [kept[0].replace(b'"number":0', b'"number":1'), *kept[1:]])
+    with pytest.raises(ChainError, match="changed"):
+        chain.entries()
 
 
 def test_a_chain_that_does_not_exist_is_empty(tmp_path):

@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
 from small_fleet import AGENTS, SmallFleet
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout import apply
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.bake import bake
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.gates import GateRules
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.ledger import LedgerError
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.model import Plan
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.observation import observe
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.plan import Options
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.request import decide
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.rollback import Wish, roll_back
@@ -40,15 +45,15 @@ class Rollout:
             bake(host, self.plan, number, self.request, rules, hold_seconds=0).verdict for host in self.hosts.values()
         ]
 
-    def confirm(self) -> list[apply.ConfirmResult]:
-        return [apply.confirm(host, self.plan, self.request, keep=5) for host in self.hosts.values()]
+    def confirm(self, keep: int = 5) -> list[apply.ConfirmResult]:
+        return [apply.confirm(host, self.plan, self.request, keep=keep) for host in self.hosts.values()]
 
-    def forward(self) -> None:
+    def forward(self, keep: int = 5) -> None:
         for wave in self.plan.waves:
             for result in self.wave(wave.number):
                 assert result.batch.ok, result.batch.failures
             assert self.gate(wave.number) == ["pass", "pass"]
-        self.confirm()
+        self.confirm(keep)
 
     def back(self, **wish: object) -> list[object]:
         asked = Wish("test", plan=self.plan.plan_hash, run=self.request.run, healthy_seconds=6, **wish)
@@ -103,6 +108,8 @@ def test_a_release_that_crashes_is_caught_and_taken_back(small_fleet):
         assert host.ledger.state().current == "r-1"
         assert host.ledger.state().unfinished is None
         assert host.ledger.state().quarantined == {"r-bad"}
+        events = [entry["event"] for entry in host.ledger.entries()]
+        assert events[-2:] == ["quarantined", "rolled_back"], "killed in between, it is quarantined and unfinished"
 
 
 def test_a_release_that_answers_unhealthy_fails_its_wave(small_fleet):
@@ -140,6 +147,12 @@ def test_taking_back_a_first_release_stops_its_agents(small_fleet):
     assert all(host.releases.pointers() == {} for host in rollout.hosts.values())
     rollout = Rollout(small_fleet, "r-1", run="again")
     rollout.forward()
+    assert [host.releases.current() for host in rollout.hosts.values()] == ["r-1", "r-1"]
+    assert all(result.ok for result in rollout.back())
+    assert [host.releases.current() for host in rollout.hosts.values()] == [None, None]
+    assert [host.ledger.state().current for host in rollout.hosts.values()] == [None, None]
+    rollout = Rollout(small_fleet, "r-1", run="once more")
+    rollout.forward()
     assert small_fleet.releases() == dict.fromkeys(EVERYONE, "r-1")
 
 
@@ -159,3 +172,36 @@ def test_another_run_goes_on_where_the_first_was_killed(small_fleet):
     assert not any(result.changed for result in resumed.wave(2))
     resumed.forward()
     assert small_fleet.notes() == dict.fromkeys(EVERYONE, "2")
+
+
+def test_retention_keeps_what_a_process_still_runs_from(small_fleet):
+    installed(small_fleet)
+    for number in ("2", "3", "4"):
+        small_fleet.change("Sink", note=number)
+        small_fleet.stage(f"r-{number}")
+        rollout = Rollout(small_fleet, f"r-{number}", run=f"run{number}")
+        rollout.forward(keep=0)
+    edge = rollout.hosts["pc2"]
+    assert small_fleet.releases()["Edge"] == "r-1", "it never changed"
+    assert edge.releases.staged() == ["r-1", "r-3", "r-4"], "r-2 is needed by nobody"
+    assert observe(edge, edge.releases.load("r-4")).differences == ()
+
+
+def test_a_rollback_needs_neither_the_plan_nor_what_was_measured_before(small_fleet):
+    installed(small_fleet)
+    small_fleet.change("Edge", note="2")
+    small_fleet.change("Base", note="2")
+    small_fleet.stage("r-2")
+    rollout = Rollout(small_fleet, "r-2", run="run2")
+    for wave in rollout.plan.waves:
+        rollout.wave(wave.number)
+    for host, content in zip(rollout.hosts.values(), ("[]", '{"format": 0}')):
+        for name in os.listdir(os.path.join(host.ledger.folder, "plans")):
+            if name.startswith(rollout.plan.plan_hash):
+                with open(os.path.join(host.ledger.folder, "plans", name), "w") as file:
+                    file.write(content)
+        assert apply.load_baselines(host, rollout.plan) == {}
+        with pytest.raises(LedgerError, match="Take the rollout back"):
+            host.ledger.load_plan(rollout.plan.plan_hash)
+    assert all(result.ok for result in rollout.back())
+    assert small_fleet.notes() == dict.fromkeys(EVERYONE, "1")

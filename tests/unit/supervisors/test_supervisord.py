@@ -89,6 +89,20 @@ def test_take_over_starts_what_does_not_run(host, supervisor):
     assert ask(address)["release"] == "r1"
 
 
+def test_all_agents_drain_at_the_same_time_when_the_daemon_ends(host, supervisor):
+    for number in range(6):
+        name = f"Slow{number}"
+        host.agent(name)
+        host.release(name, "r1", ["/bin/sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"])
+        host.point(name, "blue", "r1")
+    supervisor.install(list(host.units.values()))
+    assert all(outcome.ok for outcome in supervisor.start(list(host.units), timeout=20).values())
+    begun = time.monotonic()
+    assert supervisor.stop_daemon()
+    assert time.monotonic() - begun < 5.0
+    assert not supervisor.stop_daemon()
+
+
 def test_killed_worker_is_one_restart_and_a_requested_restart_is_none(host, supervisor):
     host.agent("Agent")
     host.agent("Agent_1")
