@@ -19,6 +19,8 @@ author:
   - fleetops.continuity developers (@fleetops)
 extends_documentation_fragment:
   - fleetops.continuity.attributes
+  - fleetops.continuity.rollout
+  - fleetops.continuity.rollout.healthy
 attributes:
   check_mode:
     support: full
@@ -27,10 +29,6 @@ attributes:
   idempotent:
     support: full
 options:
-  root:
-    description: The host root.
-    type: path
-    required: true
   to:
     description:
       - The release to go back to. Without it the last rollout is taken back, finished or not. One that was taken back
@@ -61,10 +59,6 @@ options:
     description: How long replacing the agents may take.
     type: float
     default: 180.0
-  healthy_seconds:
-    description: How long the agents have to answer.
-    type: float
-    default: 30.0
 seealso:
   - module: fleetops.continuity.rollout_wave
 """
@@ -132,6 +126,7 @@ why:
 from typing import Any
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.host import open_host
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.options import HEALTHY, ROOT
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.rollback import (
     OBJECTIVE_SECONDS,
     Wish,
@@ -181,7 +176,8 @@ def execute(call: Call) -> dict[str, Any]:
 def main() -> None:
     run_module(
         {
-            "root": {"type": "path", "required": True},
+            **ROOT,
+            **HEALTHY,
             "to": {"type": "str"},
             "plan": {"type": "str"},
             "run": {"type": "str"},
@@ -189,7 +185,6 @@ def main() -> None:
             "quarantine": {"type": "bool", "default": False},
             "parallel": {"type": "int"},
             "replace_seconds": {"type": "float", "default": 180.0},
-            "healthy_seconds": {"type": "float", "default": 30.0},
         },
         execute,
     )

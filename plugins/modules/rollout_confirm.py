@@ -17,6 +17,10 @@ author:
   - fleetops.continuity developers (@fleetops)
 extends_documentation_fragment:
   - fleetops.continuity.attributes
+  - fleetops.continuity.rollout
+  - fleetops.continuity.rollout.lease
+  - fleetops.continuity.rollout.plan
+  - fleetops.continuity.rollout.restore_point
 attributes:
   check_mode:
     support: full
@@ -25,33 +29,10 @@ attributes:
   idempotent:
     support: full
 options:
-  root:
-    description: The host root.
-    type: path
-    required: true
-  plan:
-    description: The plan, as M(fleetops.continuity.rollout_plan) returns it.
-    type: dict
-    required: true
-  owner:
-    description: Who holds the lease.
-    type: str
-    required: true
-  run:
-    description: The run that holds the lease.
-    type: str
-    required: true
-  lease_seconds:
-    description: For how long the lease is renewed.
-    type: float
-    default: 900.0
   keep:
     description: How many releases to keep besides those that are needed.
     type: int
     default: 5
-  restore_point:
-    description: The restore point that was taken before, for the ledger.
-    type: str
 seealso:
   - module: fleetops.continuity.rollout_gate
   - module: fleetops.continuity.rollback
@@ -100,6 +81,12 @@ from typing import Any
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.host import open_host
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.apply import Request, confirm, foresee_confirm
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.options import (
+    LEASE,
+    PLAN,
+    RESTORE_POINT,
+    ROOT,
+)
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.plan_document import from_document
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
@@ -131,13 +118,11 @@ def execute(call: Call) -> dict[str, Any]:
 def main() -> None:
     run_module(
         {
-            "root": {"type": "path", "required": True},
-            "plan": {"type": "dict", "required": True},
-            "owner": {"type": "str", "required": True},
-            "run": {"type": "str", "required": True},
-            "lease_seconds": {"type": "float", "default": 900.0},
+            **ROOT,
+            **LEASE,
+            **PLAN,
+            **RESTORE_POINT,
             "keep": {"type": "int", "default": 5},
-            "restore_point": {"type": "str"},
         },
         execute,
     )

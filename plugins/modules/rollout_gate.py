@@ -18,6 +18,10 @@ author:
   - fleetops.continuity developers (@fleetops)
 extends_documentation_fragment:
   - fleetops.continuity.attributes
+  - fleetops.continuity.rollout
+  - fleetops.continuity.rollout.lease
+  - fleetops.continuity.rollout.plan
+  - fleetops.continuity.rollout.wave
 attributes:
   check_mode:
     support: full
@@ -30,30 +34,6 @@ attributes:
   idempotent:
     support: full
 options:
-  root:
-    description: The host root.
-    type: path
-    required: true
-  plan:
-    description: The plan, as M(fleetops.continuity.rollout_plan) returns it.
-    type: dict
-    required: true
-  wave:
-    description: The number of the wave.
-    type: int
-    required: true
-  owner:
-    description: Who holds the lease.
-    type: str
-    required: true
-  run:
-    description: The run that holds the lease.
-    type: str
-    required: true
-  lease_seconds:
-    description: For how long the lease is renewed, on top of the bake time.
-    type: float
-    default: 900.0
   hold_seconds:
     description:
       - How long to go on watching after the bake time while the verdict is inconclusive.
@@ -130,6 +110,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.host import op
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.apply import Request
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.bake import bake
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.gates import GateRules
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.options import LEASE, PLAN, ROOT, WAVE
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.plan_document import from_document
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
@@ -168,12 +149,10 @@ def execute(call: Call) -> dict[str, Any]:
 def main() -> None:
     run_module(
         {
-            "root": {"type": "path", "required": True},
-            "plan": {"type": "dict", "required": True},
-            "wave": {"type": "int", "required": True},
-            "owner": {"type": "str", "required": True},
-            "run": {"type": "str", "required": True},
-            "lease_seconds": {"type": "float", "default": 900.0},
+            **ROOT,
+            **LEASE,
+            **PLAN,
+            **WAVE,
             "hold_seconds": {"type": "float", "default": 0.0},
             "min_samples": {"type": "int", "default": 3},
             "unhealthy_in_a_row": {"type": "int", "default": 2},

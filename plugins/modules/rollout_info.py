@@ -17,6 +17,7 @@ description:
   - A ledger that was tampered with is an error that names the line.
 extends_documentation_fragment:
   - fleetops.continuity.attributes
+  - fleetops.continuity.rollout
 attributes:
   check_mode:
     support: full
@@ -26,10 +27,6 @@ attributes:
   idempotent:
     support: full
 options:
-  root:
-    description: The host root, staged by M(fleetops.continuity.release).
-    type: path
-    required: true
   entries:
     description: How many of the last ledger entries to return.
     type: int
@@ -135,11 +132,12 @@ from typing import Any, Mapping
 from ansible_collections.fleetops.continuity.plugins.module_utils.host import open_host
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.lease import to_plain as lease_to_plain
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.observation import observe, to_plain
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.options import ROOT
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.staging import find
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
 ARGUMENTS: dict[str, Any] = {
-    "root": {"type": "path", "required": True},
+    **ROOT,
     "entries": {"type": "int", "default": 20},
     "verify": {"type": "bool", "default": False},
 }

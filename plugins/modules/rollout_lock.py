@@ -18,6 +18,8 @@ description:
   - A lease that is over, or that an earlier run of the same owner left, is taken over, and the ledger says so.
 extends_documentation_fragment:
   - fleetops.continuity.attributes
+  - fleetops.continuity.rollout
+  - fleetops.continuity.rollout.lease
 attributes:
   check_mode:
     support: full
@@ -27,27 +29,11 @@ attributes:
     support: full
     details: Renewing one's own lease moves its end and is not reported as a change.
 options:
-  root:
-    description: The host root, staged by M(fleetops.continuity.release).
-    type: path
-    required: true
   state:
     description: Whether the lease is held, or given back.
     type: str
     choices: [present, absent]
     default: present
-  owner:
-    description: Who changes the host, in words that another operator understands.
-    type: str
-    required: true
-  run:
-    description: The run on whose behalf.
-    type: str
-    required: true
-  lease_seconds:
-    description: How long the lease lasts without being renewed.
-    type: int
-    default: 900
   wait_seconds:
     description: How long to wait while somebody else has it.
     type: int
@@ -97,14 +83,13 @@ from typing import Any, Mapping, Optional
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.host import open_host
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.lease import LeaseRecord, to_plain
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.options import LEASE, ROOT
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
 ARGUMENTS: dict[str, Any] = {
-    "root": {"type": "path", "required": True},
+    **ROOT,
+    **LEASE,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "owner": {"type": "str", "required": True},
-    "run": {"type": "str", "required": True},
-    "lease_seconds": {"type": "int", "default": 900},
     "wait_seconds": {"type": "int", "default": 0},
 }
 

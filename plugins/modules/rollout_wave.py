@@ -21,6 +21,12 @@ author:
   - fleetops.continuity developers (@fleetops)
 extends_documentation_fragment:
   - fleetops.continuity.attributes
+  - fleetops.continuity.rollout
+  - fleetops.continuity.rollout.lease
+  - fleetops.continuity.rollout.plan
+  - fleetops.continuity.rollout.wave
+  - fleetops.continuity.rollout.healthy
+  - fleetops.continuity.rollout.restore_point
 attributes:
   check_mode:
     support: full
@@ -31,42 +37,11 @@ attributes:
   idempotent:
     support: full
 options:
-  root:
-    description: The host root.
-    type: path
-    required: true
-  plan:
-    description: The plan, as M(fleetops.continuity.rollout_plan) returns it.
-    type: dict
-    required: true
-  wave:
-    description: The number of the wave.
-    type: int
-    required: true
-  owner:
-    description: Who holds the lease.
-    type: str
-    required: true
-  run:
-    description: The run that holds the lease.
-    type: str
-    required: true
-  lease_seconds:
-    description: For how long the lease is renewed.
-    type: float
-    default: 900.0
   wave_seconds:
     description:
       - How long replacing the agents may take. Never more than four fifths of the plan's dead man.
     type: float
     default: 120.0
-  healthy_seconds:
-    description: How long the replaced agents have to answer healthy.
-    type: float
-    default: 30.0
-  restore_point:
-    description: The restore point that was taken before, for the ledger.
-    type: str
 seealso:
   - module: fleetops.continuity.rollout_plan
   - module: fleetops.continuity.rollout_gate
@@ -128,6 +103,14 @@ from typing import Any
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.host import open_host
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.apply import Request, apply_wave, foresee_wave
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.options import (
+    HEALTHY,
+    LEASE,
+    PLAN,
+    RESTORE_POINT,
+    ROOT,
+    WAVE,
+)
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.plan_document import from_document
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
@@ -165,15 +148,13 @@ def execute(call: Call) -> dict[str, Any]:
 def main() -> None:
     run_module(
         {
-            "root": {"type": "path", "required": True},
-            "plan": {"type": "dict", "required": True},
-            "wave": {"type": "int", "required": True},
-            "owner": {"type": "str", "required": True},
-            "run": {"type": "str", "required": True},
-            "lease_seconds": {"type": "float", "default": 900.0},
+            **ROOT,
+            **LEASE,
+            **PLAN,
+            **WAVE,
+            **HEALTHY,
+            **RESTORE_POINT,
             "wave_seconds": {"type": "float", "default": 120.0},
-            "healthy_seconds": {"type": "float", "default": 30.0},
-            "restore_point": {"type": "str"},
         },
         execute,
     )
