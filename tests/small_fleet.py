@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 import textwrap
 import urllib.request
@@ -89,14 +90,16 @@ serve({status!r}, {note!r})
 
 
 class SmallFleet:
-    """The project under ``folder/project``, the configs beside it, the host roots under ``folder``."""
+    """The project under ``folder/project``, the configs beside it, the host roots under ``folder``.
 
-    def __init__(self, folder: Path, network: int) -> None:
+    Every fleet draws a loopback network of its own, so that tests run side by side.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.project = folder / "project"
-        self.addresses = {
-            host: f"127.{100 + network % 100}.{network // 100 % 250}.{n}" for n, host in enumerate(AGENTS, 1)
-        }
+        network = f"127.{secrets.randbelow(100) + 100}.{secrets.randbelow(250)}"
+        self.addresses = {host: f"{network}.{n}" for n, host in enumerate(AGENTS, 1)}
         self.configs = {host: self.project / "config" / host / "startup_config.yaml" for host in AGENTS}
         (self.project / "shared").mkdir(parents=True)
         (self.project / "agents").mkdir()

@@ -35,7 +35,7 @@ DEADMAN_SECONDS = 12
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[SmallFleet]:
     folder = Path(tempfile.mkdtemp(prefix="fleet-"))
-    made = SmallFleet(folder, network=os.getpid() % 25000)
+    made = SmallFleet(folder)
     made.write_inventory(continuity_deadman_seconds=DEADMAN_SECONDS)
     try:
         assert _run(made, "rollout").returncode == 0

@@ -28,7 +28,7 @@ OPTIONS = Options(waves=["100%"], max_unavailable=5, bake_seconds=0, deadman_sec
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[SmallFleet]:
     folder = Path(tempfile.mkdtemp(prefix="fleet-"))
-    made = SmallFleet(folder, network=os.getpid() % 25000)
+    made = SmallFleet(folder)
     try:
         for host in AGENTS:
             made.make_root(host)

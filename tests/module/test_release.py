@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 import time
@@ -14,7 +13,6 @@ import pytest
 from playbook import Playbook
 from small_fleet import RULES, SmallFleet
 
-NETWORKS = itertools.count(os.getpid())
 RELEASE = {
     "root": "{{ continuity_root }}",
     "host": "{{ inventory_hostname }}",
@@ -30,7 +28,7 @@ HOSTS = ("mainpc", "pc2")
 
 @pytest.fixture
 def fleet(tmp_path):
-    fleet = SmallFleet(tmp_path / "fleet", next(NETWORKS))
+    fleet = SmallFleet(tmp_path / "fleet")
     yield fleet
     fleet.stop()
 

@@ -5,7 +5,6 @@ check mode, what it does, what it says the second time, and how it refuses."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -37,7 +36,7 @@ class Tasks:
 
 @pytest.fixture(scope="module")
 def tasks() -> Iterator[Tasks]:
-    fleet = SmallFleet(Path(tempfile.mkdtemp(prefix="fleet-")), network=os.getpid() % 25000)
+    fleet = SmallFleet(Path(tempfile.mkdtemp(prefix="fleet-")))
     try:
         for host in AGENTS:
             fleet.make_root(host)

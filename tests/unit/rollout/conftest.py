@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,7 +17,7 @@ from small_fleet import AGENTS, SmallFleet
 def small_fleet() -> Iterator[SmallFleet]:
     """Five agents on two host roots, nothing staged; the path is short because sockets need that."""
     folder = Path(tempfile.mkdtemp(prefix="fleet-"))
-    fleet = SmallFleet(folder, network=os.getpid() % 25000)
+    fleet = SmallFleet(folder)
     try:
         for host in AGENTS:
             fleet.make_root(host)
