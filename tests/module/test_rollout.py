@@ -7,6 +7,7 @@ The tests of this file share one fleet and run in their order; each begins and e
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -59,7 +60,7 @@ class Operator:
 @pytest.fixture(scope="module")
 def operator() -> Iterator[Operator]:
     folder = Path(tempfile.mkdtemp(prefix="fleet-"))
-    fleet = SmallFleet(folder, network=os.getpid() % 25000)
+    fleet = SmallFleet(folder)
     fleet.write_inventory()
     try:
         yield Operator(fleet)
@@ -120,6 +121,9 @@ def test_a_bad_release_is_caught_at_the_canary_and_taken_back_everywhere(operato
     assert "wave 1: " in operator.said
     assert "not healthy within 6 s" in operator.said
     assert "unreachable" not in operator.said.partition("PLAY RECAP")[0]
+    assert "not reached" not in operator.said
+    reason = operator.fleet.open("mainpc").ledger.entries()[-2]["reason"]
+    assert reason.startswith("pc2: wave 1: "), "the host that was well says whose fault it was"
     assert operator.fleet.notes() == notes
     activated = [host for host in AGENTS for event in operator.events(host)[-8:] if event == "activated"]
     assert activated == ["pc2"], "only the canary was touched"
@@ -174,6 +178,41 @@ def test_a_host_goes_back_by_itself_when_nobody_confirms(operator):
     assert "nobody confirmed" in last["reason"]
     assert operator.run("rollout") == 0, operator.said
     assert operator.fleet.notes() == {**notes, "Api": "5", "Edge": "5"}
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="needs ssh to lose a host")
+def test_a_host_that_is_lost_is_named_and_goes_back_by_itself(operator):
+    notes = operator.fleet.notes()
+    cut = operator.fleet.folder / "cut"
+    operator.fleet.change("Base", note="7")
+    operator.fleet.change("Sink", note="7")
+    lost = f"{{{{ 'ssh' if inventory_hostname == 'mainpc' and '{cut}' is exists else 'local' }}}}"
+    rollout = subprocess.Popen(
+        operator.fleet.command(
+            "rollout",
+            *("-e", json.dumps({"ansible_connection": lost, "ansible_host": "127.0.0.1", "ansible_port": 1})),
+            *("-e", "continuity_deadman_seconds=8", "-e", "continuity_bake_seconds=5"),
+        ),
+        env=operator.fleet.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: operator.fleet.notes()["Base"] == "7", 180, "the second wave")
+    cut.touch()
+    said = rollout.communicate(timeout=200)[0]
+    cut.unlink()
+    assert rollout.returncode != 0
+    assert "mainpc was not reached: it goes back by itself within 8 s" in said
+    assert "pc2 was not reached" not in said
+    reason = operator.fleet.open("pc2").ledger.entries()[-2]["reason"]
+    assert reason.startswith("mainpc: "), reason
+    wait_for(lambda: operator.fleet.notes() == notes, 120, "mainpc's dead man")
+    wait_for(lambda: "rolled_back" in operator.events("mainpc")[-2:], 20, "the ledger")
+    for host in AGENTS:
+        opened = operator.fleet.open(host)
+        assert opened.releases.staged()[-1] not in opened.ledger.state().quarantined, "nobody judged it"
+    assert operator.run("rollout", "-e", "continuity_deadman_seconds=60") == 0, operator.said
+    assert operator.fleet.notes() == {**notes, "Base": "7", "Sink": "7"}
 
 
 def _kill_with_modules(controller: subprocess.Popen[bytes]) -> None:
