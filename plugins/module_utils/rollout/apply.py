@@ -127,8 +127,10 @@ def confirm(host: Host, plan: Plan, request: Request, *, keep: int) -> ConfirmRe
         host.releases.set_current(release_id)
         host.ledger.append("confirmed", run=request.run, release=release_id, seconds=seconds, plan=plan.plan_hash)
         host.supervisor.stop_companion(DEADMAN)
-        pruned = host.releases.prune(keep, _protected(host.ledger.state()) | running_releases(host, target))
-        for release in pruned:
+        state = host.ledger.state()
+        pruned = host.releases.prune(keep, _protected(state) | running_releases(host, target))
+        lost = set(state.history) - set(host.releases.staged())  # also by one that was killed while pruning
+        for release in sorted(lost.union(pruned)):
             host.ledger.append("removed", release=release)
         return ConfirmResult(True, tuple(moved), tuple(pruned), seconds, _interruptions(host, plan))
 
@@ -142,9 +144,17 @@ def foresee_confirm(host: Host, plan: Plan) -> ConfirmResult:
 
 
 def arm(host: Host, plan: Plan, request: Request, *, extra_seconds: Optional[float] = None) -> None:
-    """Move the dead man's deadline to the bake time plus its own seconds from now, and have him run."""
+    """Move the dead man's deadline to the bake time plus its own seconds from now, and have him run.
+
+    One whose deadline is over has ended, or waits for the change lock, which we hold: he starts anew.
+    """
     unfinished = host.ledger.state().unfinished
-    watched = unfinished is not None and unfinished.deadline is not None and unfinished.boot_id == boot_id()
+    watched = (
+        unfinished is not None
+        and unfinished.deadline is not None
+        and unfinished.boot_id == boot_id()
+        and unfinished.deadline > host.clock.monotonic()
+    )
     bake = plan.bake_seconds if extra_seconds is None else extra_seconds
     host.ledger.append(
         "armed",

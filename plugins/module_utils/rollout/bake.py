@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .apply import Request, arm, check_aborted, load_baselines, wave_of
+from .exclusive import changing
 from .gates import FAIL, INCONCLUSIVE, PASS, GateRules, Verdict, evaluate
 from .model import Plan, ReleasedAgent
 from .sampling import Watch
@@ -29,8 +30,10 @@ def bake(host: Host, plan: Plan, number: int, request: Request, rules: GateRules
     check_aborted(host, request)
     if _passed_before(host, plan, number):
         return Verdict(PASS, ("passed before",))
-    host.lease.renew(request.owner, request.run, request.lease_seconds + plan.bake_seconds + hold_seconds)
-    arm(host, plan, request, extra_seconds=plan.bake_seconds + hold_seconds)
+    with changing(host.root, host.clock):
+        check_aborted(host, request)
+        host.lease.renew(request.owner, request.run, request.lease_seconds + plan.bake_seconds + hold_seconds)
+        arm(host, plan, request, extra_seconds=plan.bake_seconds + hold_seconds)
     changed, watched = _agents(host, plan, number)
     verdict = _watch(host, plan, request, watched, changed, rules, hold_seconds)
     host.ledger.append(

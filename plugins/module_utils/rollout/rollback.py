@@ -144,10 +144,7 @@ def roll_back(host: Host, wish: Wish, *, only_if_due: bool = False) -> RollbackR
         way = find_way(host.ledger.entries(), wish)
         if way is None:
             return RollbackResult(False, to=state.current, message=NOTHING)
-        target = host.releases.load(way.to) if way.to is not None else None
-        damage = host.releases.verify(way.to) if way.to is not None else []
-        if damage and wish.to is not None:
-            raise RollbackError(f"release {wish.to} is not as it was staged: {first_problem(damage)}")
+        target, damage = _target(host, wish, way)
         if state.unfinished is None and way.from_release == way.to and target and not _differing(host, target):
             return RollbackResult(False, to=way.to, message="this release runs already")
         plan = _plan(host, way)
@@ -182,13 +179,28 @@ def _check_lease(host: Host, wish: Wish) -> None:
         )
 
 
+def _target(host: Host, wish: Wish, way: Way) -> tuple[Optional[Release], list[str]]:
+    """The release that the way leads to, and what is damaged in it: refused only where it was named."""
+    if way.to is None:
+        return None, []
+    target, damage = host.releases.load(way.to), host.releases.verify(way.to)
+    if damage and wish.to is not None:
+        raise RollbackError(
+            f"release {wish.to} is not as it was staged: {first_problem(damage)}",
+            where=host.name,
+            fix="Stage the same content again, which puts the files back, or name another release",
+        )
+    return target, damage
+
+
 def foresee(host: Host, wish: Wish) -> RollbackResult:
     """What ``roll_back`` would do, without doing it."""
+    _check_lease(host, wish)
     state = host.ledger.state()
     way = find_way(host.ledger.entries(), wish)
     if way is None:
         return RollbackResult(False, to=state.current, message=NOTHING)
-    target = host.releases.load(way.to) if way.to is not None else None
+    target, _damage = _target(host, wish, way)
     differing = _differing(host, target) if target else []
     if state.unfinished is None and way.from_release == way.to and not differing:
         return RollbackResult(False, to=way.to, message="this release runs already")

@@ -9,6 +9,7 @@ import os
 import pytest
 from small_fleet import AGENTS, SmallFleet
 
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import boot_id
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout import apply
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.bake import bake
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.gates import GateRules
@@ -17,7 +18,12 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.model 
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.observation import observe
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.plan import Options
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.request import decide
-from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.rollback import Wish, roll_back
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.rollback import (
+    RollbackError,
+    Wish,
+    foresee,
+    roll_back,
+)
 
 OPTIONS = Options(waves=[1, 2, "100%"], max_unavailable=2, host_order=["pc2"], bake_seconds=0.6, deadman_seconds=60)
 EVERYONE = ("Base", "Api", "Worker", "Edge", "Sink")
@@ -205,3 +211,34 @@ def test_a_rollback_needs_neither_the_plan_nor_what_was_measured_before(small_fl
             host.ledger.load_plan(rollout.plan.plan_hash)
     assert all(result.ok for result in rollout.back())
     assert small_fleet.notes() == dict.fromkeys(EVERYONE, "1")
+
+
+def test_a_dead_man_that_ended_is_started_again_when_his_rollout_goes_on(small_fleet):
+    installed(small_fleet)
+    small_fleet.change("Edge", note="2")
+    small_fleet.stage("r-2")
+    first = Rollout(small_fleet, "r-2", run="run2")
+    first.wave(1)
+    edge = first.hosts["pc2"]
+    program = edge.supervisor.files.program(f"continuity-{apply.DEADMAN}")
+    assert os.path.exists(program)
+    edge.supervisor.stop_companion(apply.DEADMAN)
+    edge.ledger.append("armed", run="run2", deadline=edge.clock.monotonic() - 1, boot_id=boot_id(), seconds=60)
+    resumed = Rollout(small_fleet, "r-2", run="run3")
+    resumed.wave(1)
+    assert os.path.exists(program)
+
+
+def test_a_rollback_in_check_mode_refuses_what_a_real_one_refuses(small_fleet):
+    installed(small_fleet)
+    small_fleet.change("Edge", note="2")
+    small_fleet.stage("r-2")
+    Rollout(small_fleet, "r-2", run="run2").forward()
+    edge = small_fleet.open("pc2")
+    with open(os.path.join(edge.releases.path("r-1"), "code", "agents", "edge.py"), "a") as file:
+        file.write("# changed on the host\n")
+    for step in (foresee, roll_back):
+        with pytest.raises(RollbackError, match="not as it was staged"):
+            step(edge, Wish("test", to="r-1"))
+        with pytest.raises(RollbackError, match="was taken over by run run2"):
+            step(edge, Wish("test", run="another"))
