@@ -11,16 +11,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Mapping, Optional
 from xml.etree import ElementTree
 
 import nox
-from nox.command import CommandFailed
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "sanity", "docs", "galaxy", "unit", "module", "attacks", "systemd", "molecule"]
@@ -44,7 +45,7 @@ os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
 
 
 class Checks:
-    """Runs programs one after the other, quietly while they succeed, and reports each as one test."""
+    """Runs programs, quietly while they succeed, and reports each as one test."""
 
     def __init__(self, session: nox.Session) -> None:
         self._session = session
@@ -60,16 +61,27 @@ class Checks:
         env: Optional[Mapping[str, str]] = None,
         loud: bool = False,
     ) -> bool:
+        """Whether it ended well. May be called from several threads; ``loud`` shows what it writes at once."""
         case = ElementTree.SubElement(self._suite, "testcase", classname=self._session.name, name=name)
         began = time.monotonic()
-        with self._session.chdir(cwd):
-            try:
-                self._session.run(*argv, env=env, external=True, silent=not loud)
-            except CommandFailed as error:
-                self._failed.append(name)
-                ElementTree.SubElement(case, "failure", message=str(error))
-        case.set("time", f"{time.monotonic() - began:.1f}")
-        return name not in self._failed
+        ended = subprocess.run(
+            argv,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=None if loud else subprocess.PIPE,
+            stderr=None if loud else subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        seconds = time.monotonic() - began
+        case.set("time", f"{seconds:.1f}")
+        self._session.log(f"{name}: {'passed' if ended.returncode == 0 else 'FAILED'} in {seconds:.0f} s")
+        if ended.returncode != 0:
+            self._failed.append(name)
+            print(f"{shlex.join(argv)} ended with {ended.returncode}:\n{ended.stdout or ''}", flush=True)
+            ElementTree.SubElement(case, "failure", message=f"ended with {ended.returncode}")
+        return ended.returncode == 0
 
     def skip(self, name: str, reason: str) -> None:
         self._session.log(f"{name} skipped: {reason}")
@@ -99,9 +111,9 @@ def collections_path() -> Path:
     return CACHE / "collections"
 
 
-def exported_tree() -> Path:
+def exported_tree(name: str) -> Path:
     """A copy of what git knows of, where ansible-test and ansible-galaxy want a collection to lie."""
-    tree = CACHE / "sanity/ansible_collections/fleetops/continuity"
+    tree = CACHE / "exported" / name / "ansible_collections/fleetops/continuity"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
     listed = subprocess.run(
@@ -143,12 +155,12 @@ def environment(session: nox.Session, name: str, python: str, *packages: str) ->
     return folder / "bin"
 
 
-def ansible_test_home(ansible_test: Path) -> Path:
+def ansible_test_home(core: str, ansible_test: Path) -> Path:
     """A home in which ansible-test finds pip without fetching it from a site of its own.
 
     It looks for get_pip_<version>.py there; ours takes the pip that every Python brings along.
     """
-    home = CACHE / "sanity/home"
+    home = CACHE / "sanity" / core
     cache = home / ".ansible/test/cache"
     cache.mkdir(parents=True, exist_ok=True)
     internals = next(ansible_test.parent.parent.glob("lib/python*/site-packages/ansible_test/_internal"))
@@ -180,26 +192,30 @@ def lint(session: nox.Session) -> None:
 def sanity(session: nox.Session) -> None:
     """ansible-test sanity, without one ignore line, on every supported core whose Python is here."""
     checks = Checks(session)
-    tree = exported_tree()
-    ignored = sorted(path.name for path in (tree / "tests/sanity").glob("ignore*.txt"))
+    ignored = sorted(str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "tests/sanity").glob("ignore*"))
     checks.run("no ignore file", sys.executable, "-c", f"import sys; sys.exit({ignored!r} != [])")
-    for core, version in CORES.items():
-        name = f"core {core} on Python {version}"
-        python = interpreter(version)
+
+    def on(core: str) -> None:
+        python, target = interpreter(CORES[core]), interpreter(OLDEST_TARGET)
         if python is None:
-            checks.skip(name, f"no Python {version} on PATH or under pyenv")
-            continue
+            checks.skip(f"core {core} on Python {CORES[core]}", "no such Python on PATH or under pyenv")
+            return
+        tree = exported_tree(f"sanity-{core}")
         ansible_test = environment(session, f"core-{core}", python, f"ansible-core=={core}") / "ansible-test"
-        home = {"HOME": str(ansible_test_home(ansible_test)), "PATH": f"{ansible_test.parent}:{os.environ['PATH']}"}
-        checks.run(name, str(ansible_test), "sanity", "--color", "no", "--python", version, cwd=tree, env=home)
-        target = interpreter(OLDEST_TARGET)
+        variables = {"HOME": str(ansible_test_home(core, ansible_test))}
+        sanity_tests = [str(ansible_test), "sanity", "--color", "no"]
+        variables["PATH"] = f"{ansible_test.parent}:{os.environ['PATH']}"
+        checks.run(f"core {core}", *sanity_tests, "--python", CORES[core], cwd=tree, env=variables)
         name = f"core {core}, targets on Python {OLDEST_TARGET}"
         if target is None:
             checks.skip(name, f"no Python {OLDEST_TARGET} on PATH or under pyenv")
-            continue
-        home["PATH"] = f"{Path(target).parent}:{home['PATH']}"
-        arguments = ["--color", "no", "--test", "compile", "--test", "import", "--python", OLDEST_TARGET]
-        checks.run(name, str(ansible_test), "sanity", *arguments, cwd=tree, env=home)
+            return
+        variables["PATH"] = f"{Path(target).parent}:{variables['PATH']}"
+        sanity_tests += ["--test", "compile", "--test", "import", "--python", OLDEST_TARGET]
+        checks.run(name, *sanity_tests, cwd=tree, env=variables)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(on, CORES))
     checks.finish()
 
 
@@ -207,7 +223,7 @@ def sanity(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Documentation of the modules, plugins and roles."""
     checks = Checks(session)
-    tree = exported_tree()
+    tree = exported_tree("docs")
     arguments = ["lint-collection-docs", "--plugin-docs", "--skip-rstcheck", "--validate-collection-refs", "self", "."]
     checks.run("antsibull-docs", "antsibull-docs", *arguments, cwd=tree)
     checks.finish()
@@ -217,7 +233,7 @@ def docs(session: nox.Session) -> None:
 def galaxy(session: nox.Session) -> None:
     """The tarball as Galaxy and a user see it: built, imported, installed, its playbooks found by name."""
     checks = Checks(session)
-    tree = exported_tree()
+    tree = exported_tree("galaxy")
     out = CACHE / "galaxy"
     shutil.rmtree(out, ignore_errors=True)
     installed = {"ANSIBLE_COLLECTIONS_PATH": str(out / "installed")}
