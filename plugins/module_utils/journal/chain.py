@@ -52,7 +52,8 @@ def digest(entry: Mapping[str, Any]) -> str:
 def parse(content: bytes, name: str, known: Sequence[Entry] = (), taken: int = 0) -> tuple[list[Entry], int]:
     """The entries of a chain, and how many of its bytes they take; what follows is a torn line.
 
-    ``known`` are the entries of the first ``taken`` bytes, checked before. Raises ChainError naming ``name:line`` for the first line that is not what was written.
+    ``known`` are the entries of the first ``taken`` bytes, checked before.
+    Raises ChainError naming ``name:line`` for the first line that is not what was written.
     """
     entries = list(known)
     previous = entries[-1]["hash"] if entries else GENESIS

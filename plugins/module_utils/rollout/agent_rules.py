@@ -7,11 +7,12 @@ One table of rules; for each key the first rule that matches the agent and has t
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..effects import Probe, Unit
 from ..errors import ContinuityError
@@ -35,6 +36,34 @@ PROBE_KEYS: Mapping[str, tuple[type, ...]] = {
     "max_age": (int, float),
     "timeout": (int, float),
 }
+_LINE = re.compile(r"[^\x00-\x1f\x7f]+")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+LONGEST_SECONDS = 86400.0
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and _LINE.fullmatch(value) is not None
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, (str, int, float)) and not isinstance(value, bool) and "\0" not in str(value)
+
+
+VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "match": (lambda globs: all(isinstance(glob, str) for glob in globs), "globs"),
+    "user": (lambda user: _USER.fullmatch(user) is not None, "the name of a user"),
+    "stop_seconds": (lambda seconds: 0 <= seconds <= LONGEST_SECONDS, "seconds, at most a day"),
+    "timeout": (lambda seconds: 0 < seconds <= LONGEST_SECONDS, "seconds above 0, at most a day"),
+    "max_age": (lambda seconds: 0 < seconds < math.inf, "seconds above 0"),
+    "path": (_is_path, "a path in one line"),
+    "argv": (lambda words: all(_is_word(word) for word in words), "a list of words"),
+    "credentials": (
+        lambda files: all(_FILE.fullmatch(str(name)) and _is_path(path) for name, path in files.items()),
+        "a mapping of plain file names to paths",
+    ),
+}
+"""What a value of the right type must be, beside: these end up in unit files and in argument lists."""
 PROBE_KINDS = ("http", "zmq", "tcp", "command", "file_age")
 DEFAULTS: Mapping[str, Any] = {
     "socket": False,
@@ -59,6 +88,8 @@ class AgentRules:
     @classmethod
     def parse(cls, given: Sequence[Mapping[str, Any]]) -> AgentRules:
         """Raises RuleError naming the first rule with an unknown key or a value of a wrong type."""
+        if not isinstance(given, (list, tuple)):
+            raise RuleError(f"expected a list of rules, found {given!r}", where="continuity_agent_rules")
         for number, rule in enumerate(given, start=1):
             where = f"continuity_agent_rules, rule {number}"
             if not isinstance(rule, dict) or "match" not in rule:
@@ -122,9 +153,9 @@ def probe_of(agent: Agent, rule: Mapping[str, Any], bind: str) -> Probe:
 
 def _port(agent: Agent, port: Any, purpose: str) -> int:
     """``port`` as a number: itself, or a declared port plus an offset."""
-    if isinstance(port, int) or port.isdigit():
-        return int(port)
-    match = _PORT.fullmatch(port)
+    if re.fullmatch(r"-?[0-9]{1,20}", str(port)):
+        return _in_range(int(port), agent, purpose)
+    match = _PORT.fullmatch(str(port))
     if match is None:
         raise RuleError(
             f"{purpose}: port {port!r} is neither a number nor 'port' or 'health_check_port' (+ a number)",
@@ -135,9 +166,16 @@ def _port(agent: Agent, port: Any, purpose: str) -> int:
         raise RuleError(
             f"{purpose}: the agent has no usable {match.group(1)}",
             where=str(agent.location),
-            fix=f"Declare it, give the values of its expression, or write a rule for {agent.id} in continuity_agent_rules",
+            fix="Declare it, give the values of its expression, or write a rule for "
+            f"{agent.id} in continuity_agent_rules",
         )
-    return claim.number + int(match.group(2) or 0)
+    return _in_range(claim.number + int(match.group(2) or 0), agent, purpose)
+
+
+def _in_range(number: int, agent: Agent, purpose: str) -> int:
+    if not 1 <= number <= 65535:
+        raise RuleError(f"{purpose}: {number} is no port, they go from 1 to 65535", where=str(agent.id))
+    return number
 
 
 def _normal(rule: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,3 +196,6 @@ def _check(given: Any, known: Mapping[str, tuple[type, ...]], where: str) -> Non
         if not isinstance(value, known[key]) or (isinstance(value, bool) and bool not in known[key]):
             names = " or ".join(kind.__name__ for kind in known[key])
             raise RuleError(f"{key} is {value!r}, expected {names}", where=where)
+        fits, expected = VALUES.get(key, (None, ""))
+        if fits is not None and not fits(value):
+            raise RuleError(f"{key} is {value!r}, expected {expected}", where=where)

@@ -91,7 +91,8 @@ def _the_one_plan(under_way: Mapping[str, Mapping[str, Any]], load_plan: Callabl
     hashes = {one["plan_hash"] for one in under_way.values()}
     if len(hashes) > 1:
         raise PlanError(
-            f"hosts are in the middle of {len(hashes)} different plans of the same request: {', '.join(sorted(under_way))}",
+            f"hosts are in the middle of {len(hashes)} different plans of the same request: "
+            f"{', '.join(sorted(under_way))}",
             fix="Take them back with the rollback playbook, then roll out again",
         )
     return load_plan(hashes.pop())
@@ -101,7 +102,8 @@ def _check_hosts(hosts: Sequence[HostState], plan: Plan) -> None:
     for state in hosts:
         if state.host in plan.releases and state.previous not in (plan.previous[state.host], plan.releases[state.host]):
             raise PlanError(
-                f"this host runs {state.previous}, which is neither where the unfinished rollout began nor where it goes",
+                f"this host runs {state.previous}, which is neither where the unfinished rollout began "
+                "nor where it goes",
                 where=state.host,
                 fix="Take the rollout back with the rollback playbook, then roll out again",
             )

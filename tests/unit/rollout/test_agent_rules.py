@@ -93,12 +93,28 @@ def test_probes_without_a_port():
         ({"match": ["*"], "probe": {"kind": "icmp"}}, "kind is one of http, zmq, tcp"),
         ({"match": ["*"], "probe": {"kind": "http", "url": "/"}}, "unknown key 'url'"),
         ({"match": ["*"], "probe": {}}, "kind is one of"),
+        ({"match": [None]}, "expected globs"),
+        ({"match": ["*"], "user": "fleet\nExecStartPre=/bin/sh"}, "expected the name of a user"),
+        ({"match": ["*"], "stop_seconds": float("nan")}, "expected seconds, at most a day"),
+        ({"match": ["*"], "stop_seconds": -1}, "expected seconds, at most a day"),
+        ({"match": ["*"], "credentials": {"../../etc/x": "/run/x"}}, "plain file names"),
+        ({"match": ["*"], "credentials": {"token": "/run/x\nUser=root"}}, "plain file names"),
+        ({"match": ["*"], "probe": {"kind": "tcp", "timeout": float("inf")}}, "expected seconds above 0"),
+        ({"match": ["*"], "probe": {"kind": "http", "path": "/x\r\nHost: y"}}, "a path in one line"),
+        ({"match": ["*"], "probe": {"kind": "command", "argv": ["a\0b"]}}, "a list of words"),
+        ({"match": ["*"], "probe": {"kind": "command", "argv": [["a"]]}}, "a list of words"),
     ],
 )
 def test_a_wrong_rule_is_named(given, sentence):
     with pytest.raises(RuleError, match=sentence) as caught:
         AgentRules.parse([{"match": ["*"]}, given])
     assert "rule 2" in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [None, 7, {"match": ["*"]}, "x"])
+def test_rules_that_are_no_list_are_named(given):
+    with pytest.raises(RuleError, match="expected a list of rules"):
+        AgentRules.parse(given)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +124,10 @@ def test_a_wrong_rule_is_named(given, sentence):
         ("port", agent(port=None), "the agent has no usable port"),
         ("health_check_port+1", agent(health=None), "the agent has no usable health_check_port"),
         ("port-1", agent(), "neither a number nor"),
+        ("port+65000", agent(), "is no port"),
+        (0, agent(), "is no port"),
+        (-1, agent(), "is no port"),
+        ("99999", agent(), "is no port"),
         ("config.zmq_port", agent(), "neither a number nor"),
     ],
 )
