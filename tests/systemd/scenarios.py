@@ -364,9 +364,10 @@ def boot_check_comes_first_and_does_not_deadlock() -> dict[str, Any]:
         (host.path / "continuity.pyz").write_text(
             f"import os, time\nwhile not os.path.exists({str(goes_on)!r}): time.sleep(0.05)\n"
         )
-        subprocess.run(["systemctl", "start", "--no-block", "continuity-agents.target"], check=True)
+        # A boot queues both in one transaction; here the boot check must be queued before the agents are.
         subprocess.run(["systemctl", "start", "--no-block", "continuity-boot-check.service"], check=True)
         wait_for(lambda: show("continuity-boot-check.service", "ActiveState") == "activating")
+        subprocess.run(["systemctl", "start", "--no-block", "continuity-agents.target"], check=True)
         outcome = host.supervisor.take_over(["Agent"], host.to("r2"), timeout=20)["Agent"]
         assert (outcome.ok, outcome.message) == (True, "starts as soon as the boot check has ended"), outcome
         assert host.supervisor.status(["Agent"])["Agent"].pid is None
