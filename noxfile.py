@@ -36,8 +36,8 @@ CORE = "2.19.14"
 GALAXY_IMPORTER = "galaxy-importer==0.4.44"
 """In an environment of its own: it holds attrs back to a version that nox cannot use."""
 OLDEST_TARGET = "3.9"
-SIDE_BY_SIDE = ("-n", "2", "--dist", "worksteal")
-"""Every test has folders and addresses of its own."""
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
+"""Every file of tests has folders and addresses of its own; within a file some tests tell one story, in order."""
 SCENARIOS = {"default": ("converge", "idempotence", "verify"), "rollback": ("converge", "verify")}
 
 os.environ["NO_COLOR"] = "1"
