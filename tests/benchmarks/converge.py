@@ -124,6 +124,8 @@ def mitogen() -> dict[str, str]:
     return {
         "ANSIBLE_STRATEGY_PLUGINS": str(Path(ansible_mitogen.__file__).parent / "plugins/strategy"),
         "ANSIBLE_STRATEGY": "mitogen_linear",
+        # Mitogen does not read the host key settings of ansible_ssh_common_args, and these hosts are ours.
+        "ANSIBLE_HOST_KEY_CHECKING": "False",
     }
 
 
