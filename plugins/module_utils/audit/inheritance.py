@@ -14,10 +14,11 @@ import os
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import Iterator, Optional, Sequence
+from typing import Optional, Sequence
 
 from ..fleet.source_file import dotted, every_statement, imports_of, is_main_test
 from ..fleet.source_tree import SearchPath, SourceTree
+from .references import local_imports, module_called, modules_run, names_bound_by, references
 
 DEEPEST = 30
 """Steps through imports, aliases and bases after which a class counts as somebody else's."""
@@ -230,7 +231,7 @@ class Inheritance:
         if isinstance(node, ast.BoolOp):
             return [one for value in node.values for one in self._resolve(value, file, depth - 1)]
         if isinstance(node, ast.Call):
-            called = _module_called(node)
+            called = module_called(node)
             return [self._module(called, file)] if called else self._resolve(node.func, file, depth - 1)
         return []
 
@@ -330,7 +331,7 @@ class Inheritance:
             bindings: dict[str, list[ast.AST]] = {}
             source = self._tree.file(file)
             for node in every_statement(source.tree.body if source.tree else [], inner_scopes=False):
-                for name in _names_bound_by(node):
+                for name in names_bound_by(node):
                     bindings.setdefault(name, []).append(node)
             self._bindings[file] = bindings
         return self._bindings[file]
@@ -346,13 +347,13 @@ class Inheritance:
         broken: list[_Broken] = []
         while waiting and len(seen) < MOST_FUNCTIONS:
             file, scope = waiting.popleft()
-            local = _local_imports(scope)
-            for module in _modules_run(scope):
+            local = local_imports(scope)
+            for module in modules_run(scope):
                 found = self._tree.find(module, self._path)
                 if found is not None and found.file is not None and found.file not in run:
                     run.add(found.file)
                     waiting.extend((found.file, node) for node in self._running(found.file))
-            for node in _references(scope):
+            for node in references(scope):
                 for target in self._referred(node, file, local):
                     if isinstance(target, _Function) and id(target.node) not in seen:
                         seen.add(id(target.node))
@@ -378,10 +379,10 @@ class Inheritance:
         return [*(node for node in body if not isinstance(node, definitions)), *registered]
 
     def _refers_to_a_class(self, file: str, scope: ast.AST) -> bool:
-        local = _local_imports(scope)
+        local = local_imports(scope)
         return any(
             isinstance(target, (_Class, _Function))
-            for node in _references(scope)
+            for node in references(scope)
             for target in self._referred(node, file, local)
         )
 
@@ -415,49 +416,6 @@ _RANK = {"direct": 0, "indirect": 1, "unparsed": 2, "unknown": 3, "stub": 4, "no
 def _body(tree: SourceTree, file: str) -> Sequence[ast.AST]:
     source = tree.file(file)
     return source.tree.body if source.tree else []
-
-
-def _names_bound_by(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-        yield node.name
-    elif isinstance(node, ast.Assign):
-        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
-    elif isinstance(node, ast.Import):
-        yield from (imported.bound_as for imported in imports_of(node))
-    elif isinstance(node, ast.ImportFrom):
-        yield from (alias.asname or alias.name for alias in node.names)
-
-
-def _references(scope: ast.AST) -> Iterator[ast.expr]:
-    """Names and attributes that the code refers to, those of nested functions included."""
-    for node in ast.walk(scope):
-        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load) and dotted(node):
-            yield node
-
-
-def _module_called(node: ast.Call) -> str:
-    """``a.b`` of ``importlib.import_module("a.b")``."""
-    by_name = node.args and dotted(node.func) in ("importlib.import_module", "import_module")
-    name = getattr(node.args[0], "value", None) if by_name else None
-    return name if isinstance(name, str) else ""
-
-
-def _modules_run(scope: ast.AST) -> Iterator[str]:
-    """``runpy.run_module("a.b")`` runs that module as if it were the script."""
-    for node in ast.walk(scope):
-        if isinstance(node, ast.Call) and dotted(node.func) in ("runpy.run_module", "run_module") and node.args:
-            name = node.args[0]
-            if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                yield name.value
-
-
-def _local_imports(scope: ast.AST) -> dict[str, ast.AST]:
-    return {
-        name: node
-        for node in ast.walk(scope)
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        for name in _names_bound_by(node)
-    }
 
 
 def _shared_folders(one: str, other: str) -> int:

@@ -63,7 +63,7 @@ def render(plan: Plan) -> str:
         lines.append(f"  {host}: {plan.previous.get(host) or 'nothing'} -> {plan.releases[host]}")
     briefly = sum(touched.brief_interruption and touched.reason != "new" for touched in plan.touched)
     lines.append(
-        f"{len(plan.touched)} agents in {len(plan.waves)} waves, at most {plan.max_unavailable} away at once, "
+        f"{size(plan)}, at most {plan.max_unavailable} away at once, "
         f"{briefly} with a brief interruption, {plan.bake_seconds:g} s bake time a wave, "
         f"dead man {plan.deadman_seconds:g} s"
     )
@@ -73,11 +73,20 @@ def render(plan: Plan) -> str:
     for wave in plan.waves:
         count = sum(len(names) for names in wave.agents.values())
         parallel = ", ".join(f"{host} {number} at once" for host, number in sorted(wave.parallel.items()))
-        lines.append(f"wave {wave.number}: {count} agents ({parallel}), blast radius {wave.blast_radius}")
+        lines.append(f"wave {wave.number}: {_counted(count, 'agent')} ({parallel}), blast radius {wave.blast_radius}")
         for host, names in wave.agents.items():
             for name in names:
                 lines.append(f"  {_line(reasons[(host, name)])}")
     return "\n".join(lines) + "\n"
+
+
+def size(plan: Plan) -> str:
+    """``77 agents in 4 waves``."""
+    return f"{_counted(len(plan.touched), 'agent')} in {_counted(len(plan.waves), 'wave')}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _line(touched: Touched) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from .model import Plan
 from .plan import CurrentAgent, HostState, Options, PlanError, TargetAgent, make_plan
+from .plan_document import size
 
 BEGIN, RESUME, NOTHING = "begin", "resume", "nothing"
 
@@ -112,7 +113,7 @@ def _check_hosts(hosts: Sequence[HostState], plan: Plan) -> None:
 def _why(action: str, plan: Plan) -> str:
     if action == NOTHING:
         return f"release {plan.release} runs everywhere, nothing to do"
-    return f"{len(plan.touched)} agents in {len(plan.waves)} waves to release {plan.release}"
+    return f"{size(plan)} to release {plan.release}"
 
 
 def _sentence(progress: Mapping[str, Optional[str]]) -> str:

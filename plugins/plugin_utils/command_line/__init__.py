@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from typing import Optional, Sequence
 
@@ -50,9 +51,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parsed = parser.parse_args(arguments)
     try:
         status: int = parsed.run(parsed)
+        sys.stdout.flush()
     except ContinuityError as error:
         print(f"continuity {parsed.command}: {error}", file=sys.stderr)
         return CANNOT
-    except BrokenPipeError:
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What standard output refuses now it would refuse again when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"continuity {parsed.command}: the output cannot be written: {error.strerror}", file=sys.stderr)
         return CANNOT
     return status

@@ -99,3 +99,18 @@ def test_the_whole_engine_can_be_imported_by_the_oldest_python(program):
     )
     ran = subprocess.run([python, "-I", "-c", code, str(program)], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("unbuffered", [(), ("-u",)])
+def test_output_that_cannot_be_written_is_said(program, unbuffered):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        ended = subprocess.run(
+            [sys.executable, *unbuffered, str(program), "audit", "--config", f"pc2={os.devnull}"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == "continuity audit: the output cannot be written: No space left on device\n"
