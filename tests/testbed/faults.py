@@ -8,7 +8,7 @@ import subprocess
 from contextlib import contextmanager
 from typing import Iterator
 
-from hosts import podman, run
+from hosts import await_boot, podman, run
 
 
 @contextmanager
@@ -33,3 +33,14 @@ def inside(container: str, *argv: str) -> str:
     """What a program says inside the host, asked without its network; empty when it fails."""
     ended = subprocess.run(["podman", "exec", container, *argv], capture_output=True, text=True, check=False)
     return ended.stdout
+
+
+def power_lost(container: str) -> None:
+    """Everything in the host ends at once."""
+    podman("kill", "--signal", "KILL", container)
+
+
+def boot(container: str) -> None:
+    """Start a host again, and wait until it is up."""
+    podman("start", container)
+    await_boot(container)

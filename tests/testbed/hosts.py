@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import ipaddress
 import json
 import os
 import shutil
@@ -120,13 +121,15 @@ def create_systemd(directory: Path) -> dict[str, Any]:
     made = image()
     destroy_systemd(directory)
     podman("network", "create", network)
+    subnet = ipaddress.ip_network(podman("network", "inspect", "--format", "{{(index .Subnets 0).Subnet}}", network))
     variables = {}
-    for name in HOSTS:
+    for number, name in enumerate(HOSTS, start=2):
         container = f"{name.lower()}-{mark}"
         podman(
             *("run", "--detach", "--replace", "--systemd=always", "--name", container, "--hostname", name.lower()),
             *("--ulimit", f"nofile={LIMIT}:{LIMIT}", "--ulimit", f"nproc={LIMIT}:{LIMIT}"),
-            *("--network", network),
+            # An address of its own, so that a host keeps it when it is booted again.
+            *("--network", network, "--ip", str(subnet[number])),
             *("--volume", f"{key}.pub:/root/.ssh/authorized_keys:ro"),
             *(made, "/sbin/init"),
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from faults import cable_cut, inside
+from faults import boot, cable_cut, inside, power_lost
 
 ROLLBACK_OBJECTIVE = 300.0
 DEADMAN_SECONDS = 40
@@ -165,3 +165,38 @@ def test_a_killed_controller_leaves_no_host_in_between(
     again = controller.play("rollout", log=tmp_path / "again")
     assert again.status == 0, again.output[-2000:]
     assert again.output.count("changed=0") == len(fleet)
+
+
+def test_a_host_that_loses_power_takes_itself_back_when_it_boots(
+    fleet: dict[str, Any], controller: Any, previous: dict[str, str], project: Path, tmp_path: Path
+) -> None:
+    """PC2's power goes while both hosts change: MainPC goes back at once, PC2 by its boot check."""
+    lost, other = fleet["PC2"], fleet["MainPC"]
+    container = lost.variables.get("testbed_container")
+    if container is None:
+        pytest.skip("two roots of one machine cannot lose power alone: needs root, podman and mmdebstrap")
+    before = {name: len(seen.look()["ledger"]) for name, seen in fleet.items()}
+    rollout = controller.start(
+        "rollout", log=tmp_path / "log", continuity_project=str(project), continuity_bake_seconds=6
+    )
+    try:
+        until_both_change(rollout, fleet, before, tmp_path / "log")
+        power_lost(container)
+        assert rollout.wait(300) != 0
+    finally:
+        if rollout.poll() is None:
+            os.killpg(rollout.pid, signal.SIGKILL)
+    other.is_wholly_on(previous["MainPC"])
+    boot(container)
+    booted = time.monotonic()
+
+    def home() -> bool:
+        now = lost.look()
+        return len(now["processes"]) == lost.expected and {one["release"] for one in now["processes"]} == {
+            previous["PC2"]
+        }
+
+    until(home, "PC2 is back on the release before", 60)
+    print(f"\npower lost: PC2 back {time.monotonic() - booted:.1f} s after it had booted", end="")
+    lost.is_wholly_on(previous["PC2"])
+    assert any(entry["event"] == "rolled_back" for entry in lost.look()["ledger"][before["PC2"] :])
