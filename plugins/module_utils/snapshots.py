@@ -10,12 +10,13 @@ import tempfile
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 from .effects import Clock
 from .errors import ContinuityError
 from .repository import manifests, paths, pins
-from .repository.blocks import BlockReader, entries_of
+from .repository.blocks import BlockReader, content, entries_of
+from .repository.entries import Content, Entry
 from .repository.faults import RepositoryError
 from .repository.index import Index
 from .repository.layout import Repository, check_host, refusals
@@ -25,6 +26,7 @@ from .repository.reading import HARMLESS
 from .repository.restoring import Progress, Restore, Restored, Selection
 from .repository.taking import Outcome, Request, named, take
 from .repository.verifying import Compared, Verified, compare, verify
+from .source import Piece
 from .sources.tree import TreeSource, outermost
 
 DOCUMENTS = ("*.json",)
@@ -256,22 +258,30 @@ def list_snapshots(
     return described, [str(fault) for fault in damaged]
 
 
-def list_entries(repository_path: str, snapshot: str, *, host: Optional[str] = None) -> Iterator[dict[str, Any]]:
-    """What a snapshot holds: path (encoded), type, mode, size, sha256 and md5 of each entry, in order."""
+@contextmanager
+def opened(
+    repository_path: str, snapshot: str, *, host: Optional[str] = None
+) -> Iterator[tuple[Manifest, Iterator[Entry], Callable[[Content], Iterator[Piece]]]]:
+    """A snapshot to read from: its manifest, its entries in order, and what yields the content of one."""
     repository = Repository.open(repository_path)
     with _reading(repository_path):
         manifest = manifests.find(repository, snapshot, host)
         reader = BlockReader(repository, Index(repository))
     try:
-        for entry in entries_of(reader, manifest):
-            content = entry.content
+        yield manifest, entries_of(reader, manifest), lambda wanted: content(reader, wanted)
+    finally:
+        reader.close()
+
+
+def list_entries(repository_path: str, snapshot: str, *, host: Optional[str] = None) -> Iterator[dict[str, Any]]:
+    """What a snapshot holds: path (encoded), type, mode, size, sha256 and md5 of each entry, in order."""
+    with opened(repository_path, snapshot, host=host) as (_manifest, entries, _content):
+        for entry in entries:
             yield {
                 "path": paths.encode(entry.path),
                 "type": entry.type,
                 "mode": entry.mode,
-                "size": content.size if content else 0,
-                "sha256": content.sha256 if content else None,
-                "md5": content.md5 if content else None,
+                "size": entry.content.size if entry.content else 0,
+                "sha256": entry.content.sha256 if entry.content else None,
+                "md5": entry.content.md5 if entry.content else None,
             }
-    finally:
-        reader.close()
