@@ -21,8 +21,10 @@ lint: $(VENV)/.requirements
 docs: $(VENV)/.requirements
 	$(VENV)/bin/nox --session docs
 
-bench: system-packages $(VENV)/.requirements-bench
+bench: $(VENV)/.requirements-bench
+	@tests/install-system-packages system-packages-bench.txt
 	$(RUN) tests/benchmarks/converge.py
+	$(RUN) tests/benchmarks/repository.py
 
 # Any Python that has PyYAML can pack the engine; where there is none, our own environment does.
 dist:

@@ -1,307 +1,264 @@
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The snapshot repository beside restic, borg, rsync and tar, on one corpus, interleaved in one run.
+"""The snapshot repository beside restic, borg, rsync, tar and an archive, on one corpus, interleaved in one run.
 
-    repository.py --scale 0.1 --rounds 3 --folder /var/tmp/bench
+    repository.py --rounds 3                       the record: 1.7 GB, about 20,000 files
+    repository.py --encrypted                      with encryption on, ours as well as theirs
+    repository.py --scales 1,3,10                  how our cost grows with the number of files
+    repository.py --scale 0.1 --rounds 1           a quick look
 
-Scale 1 is about 20,000 small files, logs, SQLite databases and incompressible documents, 1.7 GB. For each
-tool: a first snapshot, one without a change, one after 1 % has changed, verify of all data, a full
-restore, one file. Prints medians of wall and CPU seconds, peak memory, repository size, and our ratio to
-the best of restic and borg. Tools that are not installed are left out, and named.
+For each tool: a first snapshot, one without a change, one after 1 % has changed, verify of all data, a full
+restore, one file; then ten rounds of changes for the size. Prints every run, then medians of wall and CPU
+seconds and of peak memory, repository sizes, what the machine needs for the bare work, and our ratio to the
+best of restic and borg beside its goal. The page cache is warm. Tools that are not installed are named.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
-import random
+import platform
 import shutil
-import sqlite3
-import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Mapping, Sequence
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-COLLECTIONS = CHECKOUT / ".cache" / "collections"
-PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1));"
-    "from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line import main; sys.exit(main())"
-)
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(CHECKOUT / "plugins/plugin_utils")]
+
+import zipapp
+
+import repository_corpus
+import repository_limits
+import repository_report as report
+import repository_tools
+from repository_report import Cost
+from repository_tools import Place, Tool
+
 OPERATIONS = ("first", "no change", "1 % change", "verify", "restore", "one file")
+SNAPSHOTS = OPERATIONS[:3]
+CHANGES = 10
+BULK = 0.1
+"""The share of everything but small files at ``--scales 1``, so that ten times the files fit and end in time."""
+LIMIT = "limit"
 
 
-def text(chance: random.Random, size: int) -> bytes:
-    words = ["agent", "status", "healthy", "port", "memory", "request", "latency_ms", "queue", "error", "model"]
-    made = []
-    length = 0
-    while length < size:
-        entry = f'{{"{chance.choice(words)}": {chance.randrange(10**6)}, "{chance.choice(words)}": "{chance.choice(words)}"}}\n'
-        made.append(entry)
-        length += len(entry)
-    return "".join(made).encode()[:size]
+LAUNCHER = """\
+import os, sys, time
+begun = time.monotonic()
+process = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+unused, status, usage = os.wait4(process, 0)
+wall = time.monotonic() - begun
+with open(sys.argv[1], "w") as result:
+    print(status, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, file=result)
+"""
+"""A process of its own: peak memory counts from before the program is loaded, and ours is large."""
 
 
-def make_corpus(tree: Path, scale: float) -> None:
-    """The same bytes for the same scale: 60 % incompressible by size, the rest text and databases."""
-    chance = random.Random(20260131)
-    for number in range(int(20_000 * scale)):
-        file = tree / f"state/agent-{number % 77:02d}/{number:05d}.txt"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(text(chance, chance.randrange(200, 8000)))
-    for number in range(max(1, int(40 * scale))):
-        file = tree / f"logs/agent-{number:02d}.log"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(text(chance, 300_000) * 20)
-    for number in range(max(1, int(20 * scale))):
-        file = tree / f"data/{number:02d}.db"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with sqlite3.connect(file) as database:
-            database.execute("create table facts (id integer primary key, fact text, blob)")
-            rows = ((text(chance, 300).decode(), chance.randbytes(200)) for _unused in range(25_000))
-            database.executemany("insert into facts (fact, blob) values (?, ?)", rows)
-        database.close()
-    for number in range(max(1, int(500 * scale))):
-        file = tree / f"legal/{number:03d}.pdf"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(chance.randbytes(2_000_000))
+def held(process: int) -> float:
+    """Memory (MB) of all descendants of a process, now."""
+    total = 0.0
+    for child in _read(f"/proc/{process}/task/{process}/children").split():
+        pages = _read(f"/proc/{child}/statm").split()[1:2]
+        total += sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE") / 1e6 + held(int(child))
+    return total
 
 
-def change(tree: Path, generation: int) -> None:
-    """1 % of the small files rewritten, logs grown, 1 % of the rows of each database updated."""
-    chance = random.Random(generation)
-    small = sorted((tree / "state").rglob("*.txt"))
-    for file in chance.sample(small, max(1, len(small) // 100)):
-        file.write_bytes(text(chance, chance.randrange(200, 8000)))
-    for file in sorted((tree / "logs").iterdir()):
-        with open(file, "ab") as stream:
-            stream.write(text(chance, 60_000))
-    for file in sorted((tree / "data").iterdir()):
-        with sqlite3.connect(file) as database:
-            first = chance.randrange(24_000)
-            database.execute("update facts set blob = randomblob(200) where id between ? and ?", (first, first + 250))
-        database.close()
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text()
+    except OSError:
+        # The process has just ended.
+        return ""
 
 
-@dataclass
-class Cost:
-    wall: float
-    cpu: float
-    memory: float
+def measure(argv: Sequence[object], environment: Mapping[str, str], cwd: Path) -> Cost:
+    """Run a command to its end. Peak memory is that of its largest process, or, if that is more, of all its
+    processes together at the worst of the moments that were looked at (20 a second)."""
+    os.sync()
+    words = [str(word) for word in argv]
+    result, most = cwd.parent / "result", 0.0
+    with open(cwd.parent / "said", "w+b") as said:
+        launched = subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", LAUNCHER, result, *words],
+            env={**os.environ, **environment},
+            cwd=cwd,
+            stdout=said,
+            stderr=said,
+            stdin=subprocess.DEVNULL,
+        )
+        while launched.poll() is None:
+            most = max(most, held(launched.pid))
+            time.sleep(0.05)
+        said.seek(0)
+        status, wall, cpu, largest = map(float, result.read_text().split())
+        if status != 0:
+            raise SystemExit(f"{' '.join(words)}: {said.read().decode(errors='replace')}")
+    return Cost(wall, cpu, max(most, largest))
 
 
-def measure(argv: Sequence[object], environment: dict[str, str], cwd: Optional[Path] = None) -> Cost:
-    begun = time.monotonic()
-    process = subprocess.Popen(
-        [str(word) for word in argv],
-        env={**os.environ, **environment},
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    said = process.stderr.read().decode(errors="replace") if process.stderr else ""
-    _unused, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - begun
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise SystemExit(f"{argv}: {said}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+def size_of(folder: Path) -> int:
+    """Bytes of all files, each counted once however many names it has."""
+    files = (file.lstat() for file in folder.rglob("*") if not file.is_symlink() and file.is_file())
+    return sum({status.st_ino: status.st_size for status in files}.values())
 
 
-Commands = Callable[[str, Path, Path, Path], list[object]]
+class Run:
+    """One comparison: what is measured is printed at once and kept in ``records``."""
 
+    def __init__(self, folder: Path, tools: Sequence[Tool]) -> None:
+        self.folder, self.tools = folder, tools
+        self.costs: dict[tuple[str, str], list[Cost]] = {}
+        self.sizes: dict[tuple[str, str], int] = {}
+        self.records: list[dict[str, object]] = []
+        self.program = folder / "continuity.pyz"
 
-@dataclass
-class Tool:
-    """``commands(operation, tree, repository, target)`` is what is run; ``prepare`` once, before the clock."""
-
-    name: str
-    commands: Commands
-    prepare: Callable[[Path], Optional[list[object]]]
-    environment: dict[str, str]
-
-
-def ours(operation: str, tree: Path, repository: Path, target: Path) -> list[object]:
-    base = [sys.executable, "-c", PROGRAM, COLLECTIONS]
-    if operation == "verify":
-        return [*base, "verify", "--repository", repository]
-    if operation == "restore":
-        return [*base, "restore", "latest", "--repository", repository, "--target", target]
-    if operation == "one file":
-        return [*base, "restore", "latest", "--repository", repository, "--target", target, "--include", one_file(tree)]
-    return [*base, "snapshot", "--repository", repository, "--host", "bench", tree]
-
-
-def restic(operation: str, tree: Path, repository: Path, target: Path) -> list[object]:
-    base = ["restic", "--no-cache", "-r", repository]
-    if operation == "verify":
-        return [*base, "check", "--read-data"]
-    if operation == "restore":
-        return [*base, "restore", "latest", "--target", target]
-    if operation == "one file":
-        return [*base, "restore", "latest", "--target", target, "--include", one_file(tree)]
-    return [*base, "backup", tree]
-
-
-def borg(operation: str, tree: Path, repository: Path, target: Path) -> list[object]:
-    if operation == "verify":
-        return ["borg", "check", "--verify-data", repository]
-    newest = f"{repository}::{_borg_newest(repository)}" if operation in ("restore", "one file") else ""
-    if operation == "restore":
-        return ["borg", "extract", newest]
-    if operation == "one file":
-        return ["borg", "extract", newest, str(one_file(tree)).lstrip("/")]
-    return ["borg", "create", "--compression", "zstd,3", f"{repository}::{time.time_ns()}", tree]
-
-
-BORG = {
-    "BORG_PASSPHRASE": "bench",
-    "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
-    "BORG_CHECK_I_KNOW_WHAT_I_AM_DOING": "YES",
-}
-
-
-def _borg_newest(repository: Path) -> str:
-    listed = subprocess.run(
-        ["borg", "list", "--short", "--last", "1", repository],
-        env={**os.environ, **BORG},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return listed.stdout.strip()
-
-
-def rsync(operation: str, tree: Path, repository: Path, target: Path) -> list[object]:
-    number = len(list(repository.iterdir()))
-    newest = repository / str(number - 1)
-    if operation == "verify":
-        return ["rsync", "-a", "--checksum", "--dry-run", f"{tree}/", newest]
-    if operation == "restore":
-        return ["rsync", "-a", f"{newest}/", target]
-    if operation == "one file":
-        return ["rsync", "-a", newest / one_file(tree).relative_to(tree), target]
-    return ["rsync", "-a", f"--link-dest={newest}", f"{tree}/", repository / str(number)]
-
-
-def tar(operation: str, tree: Path, repository: Path, target: Path) -> list[object]:
-    number = len(list(repository.iterdir()))
-    newest = repository / f"{number - 1}.tar.zst"
-    if operation == "verify":
-        return ["zstd", "-q", "-t", newest]
-    if operation == "restore":
-        return ["tar", "-I", "zstd", "-xf", newest, "-C", target]
-    if operation == "one file":
-        return ["tar", "-I", "zstd", "-xf", newest, "-C", target, str(one_file(tree)).lstrip("/")]
-    return ["tar", "-I", "zstd -T0", "-cf", repository / f"{number}.tar.zst", "-C", "/", str(tree).lstrip("/")]
-
-
-def one_file(tree: Path) -> Path:
-    return tree / "state/agent-07/00007.txt"
-
-
-def _make(repository: Path) -> None:
-    repository.mkdir()
-
-
-TOOLS = (
-    Tool("continuity", ours, lambda repository: None, {}),
-    Tool(
-        "restic",
-        restic,
-        lambda repository: ["restic", "--no-cache", "-r", repository, "init"],
-        {"RESTIC_PASSWORD": "bench"},
-    ),
-    Tool("borg", borg, lambda repository: ["borg", "init", "--encryption", "repokey", repository], BORG),
-    Tool("rsync", rsync, _make, {}),
-    Tool("tar", tar, _make, {}),
-)
-
-
-def rounds(tools: Sequence[Tool], folder: Path, scale: float, number: int) -> Iterator[tuple[str, str, Cost, int]]:
-    for turn in range(number):
-        tree = folder / "tree"
-        shutil.rmtree(folder, ignore_errors=True)
-        make_corpus(tree, scale)
-        for tool in tools:
-            prepared = tool.prepare(folder / tool.name)
-            if prepared:
-                measure(prepared, tool.environment)
+    def round(self, turn: int, files: float, bulk: float, changes: int) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        tree = self.folder / "tree"
+        tree.mkdir(parents=True)
+        self.program.write_bytes(zipapp.build())
+        begun = time.monotonic()
+        repository_corpus.make(tree, files, bulk)
+        count, size = sum(1 for file in tree.rglob("*") if file.is_file()), size_of(tree)
+        print(f"round {turn + 1}: {count} files, {size / 1e6:.0f} MB made in {time.monotonic() - begun:.1f} s")
+        taking_part = [tool for tool in self.tools if tool.turns is None or turn < tool.turns]
+        shift = turn % len(taking_part)
+        places = [(tool, self._place(tool, tree)) for tool in taking_part[shift:] + taking_part[:shift]]
         for operation in OPERATIONS:
             if operation == "1 % change":
-                change(tree, turn)
-            for tool in tools:
-                repository, target = folder / tool.name, folder / f"target-{tool.name}"
-                shutil.rmtree(target, ignore_errors=True)
-                target.mkdir()
-                argv = tool.commands(operation, tree, repository, target)
-                cost = measure(argv, tool.environment, cwd=target)
-                size = sum(file.lstat().st_size for file in repository.rglob("*") if file.is_file())
-                yield tool.name, operation, cost, size
-        shutil.rmtree(folder)
+                repository_corpus.change(tree, 1)
+            for tool, place in places:
+                self._operation(turn, operation, tool, place)
+                if operation == "first":
+                    self.sizes[tool.name, "first"] = size_of(place.repository)
+            for what in repository_limits.LIMITS if operation == "first" else ():
+                self._limit(turn, what, tree)
+        deduplicating = [(tool, place) for tool, place in places if tool.ten]
+        for tool, place in deduplicating if changes else ():
+            self.sizes[tool.name, "one change"] = size_of(place.repository)
+        for generation in range(2, changes + 1):
+            repository_corpus.change(tree, generation)
+            for tool, place in deduplicating:
+                self._operation(turn, "1 % change", tool, place)
+        for tool, place in deduplicating if changes else ():
+            self.sizes[tool.name, "ten changes"] = size_of(place.repository)
+        shutil.rmtree(self.folder)
+
+    def _place(self, tool: Tool, tree: Path) -> Place:
+        own = self.folder / tool.name.replace("|", "-").replace(" ", "-")
+        own.mkdir()
+        place = Place(tree, own / "repository", own / "target", own, self.program)
+        for argv in tool.prepare(place):
+            measure(argv, tool.environment(place), own)
+        return place
+
+    def _operation(self, turn: int, operation: str, tool: Tool, place: Place) -> None:
+        shutil.rmtree(place.target, ignore_errors=True)
+        place.target.mkdir()
+        cost = measure(tool.argv(operation, place), tool.environment(place), place.target)
+        place.taken += operation in SNAPSHOTS
+        if operation == "restore":
+            wrong = repository_tools.same(tool, place)
+            if wrong:
+                raise SystemExit(f"{tool.name} did not bring everything back: {wrong}")
+        self._note(turn, operation, tool.name, cost)
+        shutil.rmtree(place.target)
+
+    def _limit(self, turn: int, what: str, tree: Path) -> None:
+        target = self.folder / "limit"
+        target.mkdir()
+        argv = [sys.executable, HERE / "repository_limits.py", what, tree, target]
+        self._note(turn, what, LIMIT, measure(argv, {}, target))
+        shutil.rmtree(target)
+
+    def _note(self, turn: int, operation: str, name: str, cost: Cost) -> None:
+        self.costs.setdefault((name, operation), []).append(cost)
+        self.records.append({"round": turn + 1, "tool": name, "operation": operation, **asdict(cost)})
+        print(f"  {operation:<23}{name:<11}{cost.wall:8.2f} s {cost.cpu:8.2f} s CPU {cost.memory:6.0f} MB", flush=True)
+
+
+def machine() -> dict[str, object]:
+    """Where the figures come from."""
+
+    def git(*words: str) -> str:
+        ended = subprocess.run(["git", "-C", CHECKOUT, *words], capture_output=True, text=True, check=False)
+        return ended.stdout.strip()
+
+    models = [line.partition(": ")[2] for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
+    return {
+        "commit": git("rev-parse", "--short", "HEAD") or "unknown",
+        "changed since": git("diff", "--name-only", "HEAD", "--", "plugins").split(),
+        "processor": f"{os.cpu_count()} x {models[0] if models else platform.machine()}",
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "libraries": [name for name in ("zstandard", "cryptography") if importlib.util.find_spec(name)],
+        "load at start": round(os.getloadavg()[0], 2),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def summary(run: Run, document: dict[str, object], rounds: int) -> None:
+    names = [tool.name for tool in run.tools]
+    peers = [tool.name for tool in run.tools if tool.peer]
+    found = report.goals(run.costs, run.sizes, peers, [name for name in names if name.split()[0] in ("restic", "borg")])
+    limits = {what: cost for (name, what), cost in run.costs.items() if name == LIMIT}
+    document.update(
+        goals=found,
+        sizes={f"{name}: {moment}": size for (name, moment), size in run.sizes.items()},
+        runs=run.records,
+    )
+    print(f"\nMedians of {rounds} rounds. Memory: the processes of one run together.\n")
+    print(report.costs_table(run.costs, names, OPERATIONS), end="\n\n")
+    print(report.sizes_table(run.sizes, names), end="\n\n")
+    print(report.costs_table(run.costs, [LIMIT], list(limits)), end="\n\n")
+    print(report.goals_table(found))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--scale", type=float, default=0.1)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--scales", help="such as 1,3,10: our growth with the number of files, nothing else")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--changes", type=int, default=CHANGES, help="rounds of 1 %% change for the size")
+    parser.add_argument("--tools", help="only these, with commas")
+    parser.add_argument("--encrypted", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp/continuity-bench"))
     parser.add_argument("--result", type=Path, help="write every figure as JSON to this file too")
     arguments = parser.parse_args()
-    tools = [tool for tool in TOOLS if tool.name == "continuity" or shutil.which(tool.name)]
-    absent = [tool.name for tool in TOOLS if tool not in tools]
-    costs: dict[tuple[str, str], list[Cost]] = {}
-    sizes: dict[tuple[str, str], int] = {}
-    for name, operation, cost, size in rounds(tools, arguments.folder, arguments.scale, arguments.rounds):
-        costs.setdefault((name, operation), []).append(cost)
-        sizes[name, operation] = size
-        print(
-            f"{operation:<11} {name:<11} {cost.wall:7.2f} s wall {cost.cpu:7.2f} s CPU {cost.memory:5.0f} MB",
-            flush=True,
-        )
-
-    def median(name: str, operation: str, what: str) -> float:
-        return statistics.median(getattr(cost, what) for cost in costs[name, operation])
-
-    print(
-        f"\nscale {arguments.scale}, medians of {arguments.rounds}: wall s / CPU s / MB (load {os.getloadavg()[0]:.1f})"
-    )
-    print(
-        f"{'':<12}"
-        + "".join(f"{tool.name:>22}" for tool in tools)
-        + "   ratio to the best of restic and borg (wall, CPU)"
-    )
-    peers = [tool.name for tool in tools if tool.name in ("restic", "borg")]
-    for operation in OPERATIONS:
-        row = "".join(
-            f"{median(tool.name, operation, 'wall'):8.2f} /{median(tool.name, operation, 'cpu'):6.2f} /{median(tool.name, operation, 'memory'):4.0f}"
-            for tool in tools
-        )
-        ratio = "".join(
-            f"  {median('continuity', operation, what) / min(median(peer, operation, what) for peer in peers):.2f}"
-            for what in ("wall", "cpu")
-            if peers
-        )
-        print(f"{operation:<12}{row}  {ratio}")
-    for operation in ("first", "1 % change"):
-        print(
-            f"{'MB, ' + operation:<16}" + "".join(f"{sizes[tool.name, operation] / 1e6:>18.1f}    " for tool in tools)
-        )
-    if absent:
-        print(f"not installed: {', '.join(absent)}")
+    wanted = repository_tools.compared(arguments.encrypted)
+    if arguments.tools or arguments.scales:
+        chosen = (arguments.tools or report.OURS).split(",")
+        wanted = [tool for tool in wanted if tool.name in chosen]
+    tools = [tool for tool in wanted if tool.installed()]
+    document: dict[str, object] = {"machine": machine(), "encrypted": arguments.encrypted}
+    document["versions"] = {tool.name: tool.says() for tool in tools}
+    print(json.dumps({**document, "not installed": [tool.name for tool in wanted if tool not in tools]}, indent=1))
+    begun = time.monotonic()
+    if arguments.scales:
+        grown: dict[float, report.Costs] = {}
+        for scale in map(float, arguments.scales.split(",")):
+            run = Run(arguments.folder, tools)
+            for turn in range(arguments.rounds):
+                run.round(turn, scale * arguments.scale, scale * arguments.scale * BULK, 0)
+            grown[scale] = run.costs
+            document[f"runs at {scale:g}"] = run.records
+        for tool in tools:
+            print(f"\n{report.growth_table(grown, OPERATIONS, tool.name)}")
+    else:
+        run = Run(arguments.folder, tools)
+        for turn in range(arguments.rounds):
+            run.round(turn, arguments.scale, arguments.scale, arguments.changes if turn == 0 else 0)
+        summary(run, document, arguments.rounds)
+    print(f"\n{time.monotonic() - begun:.0f} s in all; load now {os.getloadavg()[0]:.1f}")
     if arguments.result:
-        arguments.result.write_text(
-            json.dumps(
-                {
-                    f"{name}: {operation}": [vars(cost) for cost in listed]
-                    for (name, operation), listed in costs.items()
-                },
-                indent=1,
-            )
-        )
+        arguments.result.write_text(json.dumps(document, indent=1))
     return 0
 
 
