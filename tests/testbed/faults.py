@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import time
 from contextlib import contextmanager
 from typing import Iterator
 
@@ -40,7 +42,17 @@ def power_lost(container: str) -> None:
     podman("kill", "--signal", "KILL", container)
 
 
-def boot(container: str) -> None:
-    """Start a host again, and wait until it is up."""
+def boot(container: str, address: str, seconds: float = 60.0) -> None:
+    """Start a host again, and wait until it is up and can be reached (neighbours still know its old
+    network card)."""
     podman("start", container)
     await_boot(container)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((address, 22), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)

@@ -187,7 +187,7 @@ def test_a_host_that_loses_power_takes_itself_back_when_it_boots(
         if rollout.poll() is None:
             os.killpg(rollout.pid, signal.SIGKILL)
     other.is_wholly_on(previous["MainPC"])
-    boot(container)
+    boot(container, lost.variables["ansible_host"])
     booted = time.monotonic()
 
     def home() -> bool:
