@@ -97,6 +97,7 @@ class Repository:
     def __init__(self, root: Path, config: Mapping[str, Any]) -> None:
         self.root = root
         self.id = str(config["id"])
+        self.append_only = config.get("append_only") is True
         self.packs = root / "packs"
         self.index = root / "index"
         self.manifests = root / "manifests"
@@ -157,6 +158,21 @@ class Repository:
                 fix="Use a newer fleetops.continuity",
             )
         return cls(Path(path), config)
+
+    def set_append_only(self, wanted: bool) -> bool:
+        """Allow or refuse that anything is ever deleted here; False when it was so already."""
+        if self.append_only == wanted:
+            return False
+        file = self.root / "config.json"
+        with storing(file):
+            config = json.loads(file.read_bytes())
+            config.pop("sha256")
+            config["append_only"] = wanted
+            owner = f"init-{os.getpid()}"
+            self.publish(file, canonical({**config, "sha256": sha256(canonical(config))}), owner)
+            self.clear_staging(owner)
+        self.append_only = wanted
+        return True
 
     def _claim(self, config: bytes) -> bool:
         """Publish config.json unless somebody else was quicker."""

@@ -8,9 +8,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Collection, Mapping, Optional, Sequence
+from typing import Any, Collection, Mapping, Optional, Sequence, Union
 
+from . import forgotten
 from .faults import DamagedError, RepositoryError
+from .forgotten import Forgotten
 from .layout import Repository, canonical, check_host, is_digest, sha256
 
 FORMAT = "fleetops.continuity manifest"
@@ -125,6 +127,20 @@ def newest(repository: Repository, host: str) -> Optional[Manifest]:
     return load(found[-1]) if found else None
 
 
+def head(repository: Repository, host: str) -> tuple[int, Optional[str]]:
+    """(sequence, digest) of the end of a host's chain, dropped or not; (0, None) before the first."""
+    # The name alone: a damaged manifest is still the one before.
+    named = [(int(file.name[:8]), file.name[9:73]) for file in files(repository, host)]
+    try:
+        dropped = [(line.sequence, line.digest) for line in forgotten.read(repository, host)]
+    except DamagedError:
+        # Verify names it. It must not keep a snapshot from being taken while the end of the chain is there.
+        if not named:
+            raise
+        dropped = []
+    return max(named + dropped, default=(0, None))
+
+
 def readable(repository: Repository, host: Optional[str] = None) -> tuple[list[Manifest], list[DamagedError]]:
     """Every snapshot that can be read, and what is wrong with the others."""
     good, bad = [], []
@@ -161,22 +177,26 @@ def find(repository: Repository, name: str, host: Optional[str] = None) -> Manif
     return found[0]
 
 
-def chain_faults(manifests: Sequence[Manifest]) -> list[str]:
-    """What breaks the chain of one host's manifests, given in the order of their files."""
+def chain_faults(manifests: Sequence[Manifest], dropped: Sequence[Forgotten] = ()) -> list[str]:
+    """What breaks the chain of one host's manifests. ``dropped`` are the lines of its forgotten ones; a line
+    counts only where no manifest stands."""
+    there = {manifest.sequence for manifest in manifests}
+    links: list[Union[Manifest, Forgotten]] = [*manifests, *(line for line in dropped if line.sequence not in there)]
+    host = manifests[0].host if manifests else "a host of which nothing is left"
     faults = []
-    before: Optional[Manifest] = None
-    for manifest in manifests:
+    before: Optional[Union[Manifest, Forgotten]] = None
+    for link in sorted(links, key=lambda one: one.sequence):
         expected = 1 if before is None else before.sequence + 1
-        if manifest.sequence > expected:
-            gone = f"{expected}" if manifest.sequence == expected + 1 else f"{expected} to {manifest.sequence - 1}"
-            faults.append(f"{manifest.host}: snapshot number {gone} was taken away")
-        elif manifest.sequence < expected:
-            faults.append(f"{manifest.host}: two snapshots have the number {manifest.sequence}")
-        elif manifest.previous != (before.digest if before else None):
+        if link.sequence > expected:
+            gone = f"{expected}" if link.sequence == expected + 1 else f"{expected} to {link.sequence - 1}"
+            faults.append(f"{host}: snapshot number {gone} was taken away")
+        elif link.sequence < expected:
+            faults.append(f"{host}: two snapshots have the number {link.sequence}")
+        elif link.previous != (before.digest if before else None):
             faults.append(
-                f"{manifest.host}: snapshot {manifest.id} (number {manifest.sequence}) does not follow the one before it"
+                f"{host}: snapshot {link.digest[:ID_LENGTH]} (number {link.sequence}) does not follow the one before it"
             )
-        before = manifest
+        before = link
     return faults
 
 

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from pathlib import Path
 
-from .layout import Repository, canonical, is_digest, storing, sync_folder, timestamp
+from .layout import Repository, canonical, is_digest, sha256, storing, sync_folder, timestamp
 from .manifests import Manifest
 
 
@@ -21,7 +23,8 @@ def pin(repository: Repository, manifest: Manifest, now: float) -> bool:
         return False
     with storing(repository.pins):
         document = {"host": manifest.host, "since": timestamp(now), "snapshot": manifest.digest}
-        repository.publish(repository.pins / f"{manifest.digest}.json", canonical(document), manifest.host)
+        content = canonical({**document, "sha256": sha256(canonical(document))})
+        repository.publish(file_of(repository, manifest.digest), content, manifest.host)
     return True
 
 
@@ -29,8 +32,34 @@ def unpin(repository: Repository, manifest: Manifest) -> bool:
     """Take a pin away; False when there was none. The caller holds the host's lock."""
     if manifest.digest not in pinned(repository):
         return False
+    remove(repository, manifest.digest)
+    return True
+
+
+def remove(repository: Repository, digest: str) -> None:
+    """Take a pin away, if there is one, of a snapshot that may be gone. The caller holds the host's lock."""
     with storing(repository.pins):
         with contextlib.suppress(FileNotFoundError):
-            (repository.pins / f"{manifest.digest}.json").unlink()
-        sync_folder(repository.pins)
-    return True
+            file_of(repository, digest).unlink()
+            sync_folder(repository.pins)
+
+
+def file_of(repository: Repository, digest: str) -> Path:
+    return repository.pins / f"{digest}.json"
+
+
+def fault(file: Path) -> str:
+    """What is wrong with the file of a pin; empty when nothing is. What counts is that it is there."""
+    try:
+        content = file.read_bytes()
+        document = json.loads(content)
+    except OSError as error:
+        return f"The pin cannot be read: {error.strerror}"
+    except (ValueError, RecursionError):
+        document = content = None
+    if not isinstance(document, dict) or content != canonical(document) or document.get("snapshot") != file.stem:
+        return "The pin was changed"
+    bare = {key: value for key, value in document.items() if key != "sha256"}
+    # The first pins had no digest of their own, and exactly these keys.
+    sound = document.get("sha256") == sha256(canonical(bare)) or sorted(document) == ["host", "since", "snapshot"]
+    return "" if sound else "The pin was changed"

@@ -170,16 +170,12 @@ def _same_request(parent: Manifest, request: Request) -> bool:
 def _document(
     repository: Repository, request: Request, parent: Optional[Manifest], begun: float, run: _Run
 ) -> dict[str, Any]:
-    before = manifests.files(repository, request.host)
-    sequence, previous = 1, None
-    if before:
-        # The name alone: a damaged manifest is still the one before.
-        sequence, previous = int(before[-1].name[:8]) + 1, before[-1].name[9:73]
+    before, previous = manifests.head(repository, request.host)
     return {
         "format": manifests.FORMAT,
         "version": manifests.VERSION,
         "host": request.host,
-        "sequence": sequence,
+        "sequence": before + 1,
         "previous": previous,
         "time": timestamp(begun),
         "parent": parent.digest if parent else None,

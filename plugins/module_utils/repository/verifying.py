@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Deque, Iterator, Optional, Sequence
 
 from ..source import Found, Skipped, Source, plain
-from . import manifests, paths
+from . import forgotten, manifests, paths
 from .blocks import BlockReader, content, entries_of
 from .entries import Content, Entry
 from .faults import DamagedError
+from .forgotten import Forgotten
 from .index import Index
 from .layout import Repository
 from .manifests import Manifest
@@ -80,7 +81,12 @@ def verify(
     for fault in unreadable:
         result.damaged[fault.where or "manifests"] = fault.what
     for name in sorted({manifest.host for manifest in readable}):
-        result.chain += manifests.chain_faults([one for one in readable if one.host == name])
+        dropped: list[Forgotten] = []
+        try:
+            dropped = forgotten.read(repository, name)
+        except DamagedError as fault:
+            result.damaged[fault.where or str(forgotten.file_of(repository, name))] = fault.what
+        result.chain += manifests.chain_faults([one for one in readable if one.host == name], dropped)
     if expected is not None and expected not in {manifest.digest for manifest in readable}:
         result.chain.append(f"The snapshot with the digest {expected} was taken away, or put back to an older one")
     known = {pack.hex() for pack in index.packs()}

@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What retention dropped: one line each, so that the chain of manifests stays whole (section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+from ..journal.chain import Chain, ChainError
+from .faults import DamagedError
+from .layout import Repository, check_host, is_digest, storing
+
+NAME = "forgotten.jsonl"
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """A snapshot that was dropped. ``digest``, ``sequence``, ``previous`` and ``time`` are those of its
+    manifest; ``since`` says when it was dropped."""
+
+    digest: str
+    sequence: int
+    previous: Optional[str]
+    time: str
+    reason: str
+    since: str
+
+
+def file_of(repository: Repository, host: str) -> Path:
+    return repository.manifests / check_host(host) / NAME
+
+
+def read(repository: Repository, host: str) -> list[Forgotten]:
+    """The lines of a host, oldest first. Raises DamagedError that names the line that was changed."""
+    file = file_of(repository, host)
+    try:
+        return [_parsed(entry) for entry in Chain(str(file)).entries()]
+    except ChainError as error:
+        raise DamagedError(f"The list of forgotten snapshots was changed: {error.what}", where=error.where) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"The list of forgotten snapshots is malformed: {error!r}", where=str(file)) from error
+    except OSError as error:
+        raise DamagedError(f"The file cannot be read: {error.strerror}", where=str(file)) from error
+
+
+def note(repository: Repository, host: str, lines: list[Forgotten]) -> None:
+    """Add lines; durable when this returns. The caller holds the host's lock."""
+    file = file_of(repository, host)
+    chain = Chain(str(file))
+    with storing(file):
+        for line in lines:
+            chain.append(
+                {
+                    "digest": line.digest,
+                    "follows": line.previous,
+                    "forgotten": line.since,
+                    "number": line.sequence,
+                    "reason": line.reason,
+                    "time": line.time,
+                }
+            )
+
+
+def _parsed(entry: Mapping[str, Any]) -> Forgotten:
+    if not is_digest(entry["digest"]) or not (entry["follows"] is None or is_digest(entry["follows"])):
+        raise ValueError("no digest where one belongs")
+    return Forgotten(
+        digest=str(entry["digest"]),
+        sequence=int(entry["number"]),
+        previous=entry["follows"],
+        time=str(entry["time"]),
+        reason=str(entry["reason"]),
+        since=str(entry["forgotten"]),
+    )
