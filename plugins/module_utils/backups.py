@@ -1,0 +1,297 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes a backup of one host: restore point, copies, logs, documents, off-site, checksums, report.
+
+What the module, the playbook and the command line have in common. Everything is made under the lock of
+the destination and published by one rename (docs/backup.md).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+from . import snapshots
+from .backup.copying import ITSELF, SNAPSHOT, SOURCE, Copier, Copy, write_text
+from .backup.digests import SUMS, WORKERS, Digests, digests_of, read_sums, sidecar_text, sums_text
+from .backup.faults import BackupError
+from .backup.layout import Backup, Staging, free_id, make_id, parse_id, report_name
+from .backup.report import DIFFERS, Findings, document, render
+from .backup.sorting import DATABASE, SIDECAR, folder_of, place
+from .effects import Clock
+from .repository import paths
+from .repository.entries import Entry
+from .repository.layout import refusals, timestamp
+from .repository.manifests import describe
+from .repository.restoring import Progress
+from .source import Found
+from .sources import sqlite
+from .sources.patterns import Patterns
+from .sources.tree import TreeSource
+
+TYPES = ("full", "incremental")
+FOLDER = "03_BACKUPS"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be backed up, and where to. ``states`` is the document of the agents' states;
+    ``backup_id`` None: named by the time; ``set_name`` is the schedule's, empty on demand."""
+
+    host: str
+    repository: str
+    destination: str
+    source_paths: tuple[str, ...]
+    states: Mapping[str, Any]
+    log_paths: tuple[str, ...] = ()
+    document_paths: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    documents: tuple[str, ...] = snapshots.DOCUMENTS
+    backup_type: str = "full"
+    compression_level: str = "normal"
+    backup_id: Optional[str] = None
+    set_name: str = ""
+    wait: float = 60.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """``backup`` is None when it was only looked at. ``checksum`` is the SHA-256 of the report's file,
+    ``planned`` the files that a run would copy."""
+
+    backup: Optional[Backup]
+    new: bool
+    checksum: str = ""
+    planned: Sequence[str] = field(default_factory=list)
+
+
+def make_backup(wish: Wish, clock: Clock, *, check: bool = False, progress: Optional[Progress] = None) -> Made:
+    """Make a backup, unless the one of this name exists. Raises a ContinuityError when there is none then."""
+    if wish.backup_type not in TYPES:
+        raise BackupError(f"{wish.backup_type!r} is no type of a backup", fix=f"Use one of {', '.join(TYPES)}")
+    if wish.backup_id is not None:
+        parse_id(wish.backup_id)
+    staging = Staging(wish.destination)
+    with refusals("Cannot make the backup", wish.destination, "Make room or give permission, and run again"):
+        if check:
+            there = _there(staging, wish)
+            return _made(there, False) if there else Made(None, True, planned=_plan(wish, clock))
+        with staging.turn(clock, wish.wait):
+            there = _there(staging, wish)
+            if there is not None:
+                return _made(there, False)
+            backup_id = wish.backup_id or free_id(staging, clock.now())
+            with staging.build(backup_id) as building:
+                _fill(building, backup_id, staging, wish, clock, progress)
+                folder = staging.publish(building, backup_id)
+            return _made(staging.load(os.path.basename(folder)), True)
+
+
+def _there(staging: Staging, wish: Wish) -> Optional[Backup]:
+    found = staging.find(wish.backup_id) if wish.backup_id else None
+    if found is not None and found.report.get("host") != wish.host:
+        raise BackupError(
+            f"This backup is there already, of the host {found.report.get('host')}",
+            where=found.folder,
+            fix="Give each host a destination of its own",
+        )
+    return found
+
+
+def _made(backup: Backup, new: bool) -> Made:
+    return Made(backup, new, digests_of(backup.report_file).sha256)
+
+
+def _wanted(wish: Wish) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*wish.source_paths, *wish.document_paths)))
+
+
+def _fill(
+    building: str, backup_id: str, staging: Staging, wish: Wish, clock: Clock, progress: Optional[Progress]
+) -> None:
+    """Everything that the backup is to hold, the report last."""
+    begun, started = clock.now(), clock.monotonic()
+    date, _time = parse_id(backup_id)
+    outcome = snapshots.take_snapshot(
+        wish.repository,
+        snapshots.Wanted(
+            host=wish.host,
+            sources=_wanted(wish),
+            exclude=(*wish.exclude, staging.path),
+            documents=wish.documents,
+            restore_point=f"rp-{backup_id}",
+            tags=(wish.set_name,) if wish.set_name else (),
+            wait=wish.wait,
+        ),
+        clock,
+        progress=progress,
+    )
+    if outcome.manifest is None:
+        raise BackupError("No snapshot was taken", where=wish.repository)
+    snapshot = outcome.manifest
+    faults = snapshots.verify_repository(
+        wish.repository, [snapshot.digest], host=wish.host, expected=snapshot.digest
+    ).faults()
+    if faults:
+        raise BackupError(
+            f"The restore point is damaged: {'; '.join(faults)}", where=wish.repository, fix="Heal the repository"
+        )
+    problems = snapshots.incomplete(outcome)
+    copier = _copier(building, staging, wish)
+    states = _copy_states(copier, wish, date, begun)
+    problems += _copy_files(copier, wish, snapshot.digest)
+    written = timestamp(begun)
+    sums = _write_sums(building, copier.write_sidecars(written))
+    report = document(
+        Findings(
+            backup_id=backup_id,
+            timestamp=written,
+            date=date,
+            host=wish.host,
+            backup_type=wish.backup_type,
+            inputs={
+                "backup_type": wish.backup_type,
+                "source_paths": list(wish.source_paths),
+                "destination": wish.destination,
+                "compression_level": wish.compression_level,
+                "log_paths": list(wish.log_paths),
+                "document_paths": list(wish.document_paths),
+            },
+            set_name=wish.set_name,
+            snapshot={**describe(snapshot), "repository": wish.repository},
+            states=states,
+            copies=copier.copies,
+            archives=[],
+            sent=[],
+            offsite={},
+            sums=sums,
+            problems=problems,
+            seconds=clock.monotonic() - started,
+        )
+    )
+    file = os.path.join(building, report_name(date))
+    write_text(file, render(report))
+    write_text(file + SIDECAR, sidecar_text(report_name(date), digests_of(file).sha256, written))
+
+
+def _copier(building: str, staging: Staging, wish: Wish) -> Copier:
+    older = staging.backups()[0] if wish.backup_type == "incremental" else []
+    if not older:
+        return Copier(building)
+    file = os.path.join(older[-1].folder, "SHA256SUMS")
+    with open(file, encoding="utf-8") as stream:
+        return Copier(building, older[-1].folder, read_sums(stream.read(), file))
+
+
+def _copy_states(copier: Copier, wish: Wish, date: str, now: float) -> Copy:
+    content = (json.dumps(wish.states, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    copy = Copy(
+        path=f"{DATABASE}/agent_states_{date}.json",
+        source="",
+        kind="states",
+        digests=Digests.of(content),
+        modified=int(now * 1e9),
+        compared=ITSELF,
+    )
+    return copier.add(copy, [content])
+
+
+def _copy_files(copier: Copier, wish: Wish, snapshot: str) -> list[dict[str, str]]:
+    """Copy what is for people out of the snapshot; then compare with the sources as they stand now."""
+    document_roots = [os.fsencode(os.path.realpath(path)) for path in wish.document_paths]
+    entries: dict[str, Entry] = {}
+    with snapshots.opened(wish.repository, snapshot, host=wish.host) as (_manifest, found, content_of):
+        for entry in found:
+            if entry.content is None:
+                continue
+            source = paths.encode(entry.path)
+            is_document = any(paths.inside(entry.path, root) for root in document_roots)
+            folder = folder_of(source.rpartition("/")[2], entry.kind, document=is_document)
+            if folder is None:
+                continue
+            copy = Copy(
+                path=place(folder, source),
+                source=source,
+                kind=entry.kind or "file",
+                digests=Digests(entry.content.size, entry.content.sha256, entry.content.md5),
+                modified=entry.mtime,
+                compared=SNAPSHOT,
+            )
+            copier.add(copy, content_of(entry.content))
+            entries[copy.path] = entry
+    copied = [copy for copy in copier.copies if copy.path in entries]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        compared = dict(zip(entries, pool.map(lambda copy: _compare(copy, entries[copy.path]), copied)))
+    copier.copies = [
+        replace(copy, compared=compared[copy.path][0]) if copy.path in compared else copy for copy in copier.copies
+    ]
+    return [
+        {"path": copied_from, "kind": DIFFERS, "message": fault}
+        for copied_from, (_what, fault) in zip((copy.source for copy in copied), compared.values())
+        if fault
+    ]
+
+
+def _compare(copy: Copy, entry: Entry) -> tuple[str, str]:
+    """(what the copy equals, what is wrong). A source that was changed since cannot be compared any more:
+    the copy equals what was read of it in one settled piece."""
+    if entry.kind == "sqlite" or entry.evidence is not None:
+        return SNAPSHOT, ""
+    try:
+        before = os.lstat(entry.path)
+        standing = digests_of(os.fsdecode(entry.path))
+        after = os.lstat(entry.path)
+    except FileNotFoundError:
+        return SNAPSHOT, ""
+    if standing == copy.digests:
+        return SOURCE, ""
+    untouched = all((state.st_size, state.st_mtime_ns) == (copy.digests.size, entry.mtime) for state in (before, after))
+    return SNAPSHOT, "its content is another one though its size and time are the same" if untouched else ""
+
+
+def _write_sums(building: str, found: Mapping[str, Digests]) -> dict[str, str]:
+    """Write the files of sums; returns the SHA-256 of each."""
+    digests = {}
+    for name, algorithm in SUMS.items():
+        file = os.path.join(building, name)
+        write_text(file, sums_text(found, algorithm))
+        digests[name] = digests_of(file).sha256
+    return digests
+
+
+def _plan(wish: Wish, clock: Clock) -> list[str]:
+    """What a run would copy, as paths inside the backup. Reads the beginnings of files at most."""
+    date, _time = parse_id(wish.backup_id or make_id(clock.now()))
+    json_names = Patterns(wish.documents)
+    document_roots = [os.fsencode(os.path.realpath(path)) for path in wish.document_paths]
+    planned = [f"{DATABASE}/agent_states_{date}.json"]
+    for found in _walk(wish):
+        source = paths.encode(found.path)
+        kind = "sqlite" if _is_database(found) else "json" if json_names.match(found.path) else ""
+        is_document = any(paths.inside(found.path, root) for root in document_roots)
+        folder = folder_of(source.rpartition("/")[2], kind, document=is_document)
+        if folder is not None:
+            planned.append(place(folder, source))
+    return sorted(planned)
+
+
+def _walk(wish: Wish) -> Iterator[Found]:
+    source = TreeSource(
+        [os.fsencode(os.path.realpath(path)) for path in _wanted(wish)],
+        staging="",
+        exclude=wish.exclude,
+        skip=[os.fsencode(os.path.realpath(path)) for path in (wish.repository, wish.destination)],
+    )
+    return (found for found in source.walk() if isinstance(found, Found) and stat.S_ISREG(found.stat.st_mode))
+
+
+def _is_database(found: Found) -> bool:
+    try:
+        return found.stat.st_size >= len(sqlite.HEADER) and sqlite.is_database(found.path)
+    except OSError:
+        # It vanished, or cannot be read: the run itself will say so.
+        return False
