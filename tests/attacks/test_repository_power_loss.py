@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The power fails at any moment of snapshots: what was not synced is dropped, torn or reordered.
+
+``CONTINUITY_ATTACKS`` says how often; ``ATTACK_SEED`` repeats a run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lost_writes import Call, Disk, record
+
+from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+
+CUTS = int(os.environ.get("CONTINUITY_ATTACKS", "25"))
+SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
+COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
+WRITER = """\
+import os, random, sys
+sys.path.insert(0, sys.argv[1])
+from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+tree, repository = sys.argv[2:]
+chance = random.Random(7)
+for number in range(11):
+    # Enough index files to be merged, once with more than one pack.
+    for name in chance.sample(range(20), 5):
+        with open(f"{tree}/{name}.state", "wb") as stream:
+            stream.write(chance.randbytes(34_000_000 if number == 1 and name == 3 else chance.randrange(1, 9000)))
+    wanted = snapshots.Wanted("pc2", (tree,), pin=number == 2 or None)
+    outcome = snapshots.take_snapshot(repository, wanted, SystemClock())
+    os.write(1, b"published " + outcome.manifest.digest.encode())
+"""
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Call]]:
+    if shutil.which("strace") is None:
+        pytest.skip("strace records what is written, and is not installed")
+    folder = tmp_path_factory.mktemp("power")
+    usable = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False)
+    if usable.returncode != 0:
+        pytest.skip(f"strace may not be used here: {usable.stderr.decode().strip()}")
+    tree, disk = folder / "tree", folder / "disk"
+    tree.mkdir()
+    disk.mkdir()
+    argv = [sys.executable, "-c", WRITER, COLLECTIONS, str(tree), str(disk / "repository")]
+    return tree, disk, record(argv, folder / "calls")
+
+
+def test_no_power_cut_breaks_what_was_published(calls: tuple[Path, Path, list[Call]], tmp_path: Path) -> None:
+    tree, root, recorded = calls
+    chance = random.Random(SEED)
+    published: list[str] = []
+    disk = Disk(root)
+    changing = [number for number, call in enumerate(recorded) if disk.touched_by(call)]
+    cuts = sorted(chance.sample(changing, min(CUTS, len(changing))))
+    survived = set()
+    for number, call in enumerate(recorded):
+        disk.play(call)
+        if call.name == "write" and call.descriptors[0][0] == "1":
+            published.append(call.texts[0].decode().removeprefix("published "))
+        if number in cuts:
+            left = tmp_path / f"left-{number}"
+            disk.leave(left, chance)
+            survived.add(examine(left / "repository", tree, published))
+            shutil.rmtree(left)
+    assert len(published) == 11
+    if CUTS > 20:
+        assert len(survived) > 3, "every cut fell into the same snapshot"
+
+
+def examine(repository: Path, tree: Path, published: list[str]) -> int:
+    """Every snapshot that was said to be published is there and whole, and so is any other that is seen; the
+    next writer goes on."""
+    told = f"ATTACK_SEED={SEED}, {len(published)} published"
+    if published or (repository / "config.json").exists():
+        assert snapshots.verify_repository(str(repository)).faults() == [], told
+        seen = {one["digest"] for one in snapshots.list_snapshots(str(repository))[0]}
+        assert set(published) <= seen, told
+        if len(published) > 2:
+            pinned = [one["sequence"] for one in snapshots.list_snapshots(str(repository))[0] if one["pinned"]]
+            assert pinned == [3], told
+    outcome = snapshots.take_snapshot(str(repository), snapshots.Wanted("pc2", (str(tree),)), SystemClock())
+    assert outcome.published
+    assert snapshots.verify_repository(str(repository)).faults() == [], told
+    assert snapshots.compare_tree(str(repository), "latest", "/").faults() == [], told
+    return len(published)
