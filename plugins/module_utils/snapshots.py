@@ -1,16 +1,19 @@
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts sources and repository together: what the modules and the command line have in common."""
+"""Puts sources and repository together: what the modules and the command line have in common.
+
+What only one operation needs is imported by it: a command is started often, and loading the others would take
+longer than restoring a file.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence
 
 from .effects import Clock
 from .errors import ContinuityError
@@ -20,14 +23,14 @@ from .repository.entries import Content, Entry
 from .repository.faults import RepositoryError
 from .repository.index import Index
 from .repository.layout import Repository, check_host, refusals
-from .repository.locks import writing
 from .repository.manifests import Manifest
-from .repository.reading import HARMLESS
-from .repository.restoring import Progress, Restore, Restored, Selection
-from .repository.taking import Outcome, Request, named, take
-from .repository.verifying import Compared, Verified, compare, verify
 from .source import Piece
-from .sources.tree import TreeSource, outermost
+
+if TYPE_CHECKING:
+    from .repository.comparing import Compared
+    from .repository.restoring import Progress, Restored
+    from .repository.taking import Outcome
+    from .repository.verifying import Verified
 
 DOCUMENTS = ("*.json",)
 
@@ -74,6 +77,8 @@ def take_snapshot(
 ) -> Outcome:
     """Take a snapshot, making the repository when there is none. A restore point that exists for this host
     already is returned as it is. ``check`` reads and compares, and writes nothing."""
+    import tempfile
+
     sources = _real(wanted.sources)
     with refusals("Cannot take the snapshot", repository_path, "Run as the owner of the repository"):
         if check and not os.path.exists(os.path.join(repository_path, "config.json")):
@@ -93,6 +98,8 @@ def _take(
     check: bool,
     progress: Optional[Progress],
 ) -> Outcome:
+    from .repository.taking import Outcome, named
+
     with _turn(repository, wanted, clock, check):
         there = named(repository, wanted.host, wanted.restore_point) if wanted.restore_point else None
         outcome = (
@@ -121,6 +128,9 @@ def _take_new(
     check: bool,
     progress: Optional[Progress],
 ) -> Outcome:
+    from .repository.taking import Request, take
+    from .sources.tree import TreeSource
+
     with _staging(repository, wanted.host, check) as staging:
         source = TreeSource(
             sources,
@@ -142,6 +152,8 @@ def _take_new(
 
 @contextmanager
 def _turn(repository: Repository, wanted: Wanted, clock: Clock, check: bool) -> Iterator[None]:
+    from .repository.locks import writing
+
     if check:
         yield
         return
@@ -153,6 +165,8 @@ def _turn(repository: Repository, wanted: Wanted, clock: Clock, check: bool) -> 
 @contextmanager
 def _staging(repository: Repository, host: str, check: bool) -> Iterator[str]:
     """Where copies of databases go: beside the packs, or elsewhere when nothing may be written there."""
+    import tempfile
+
     if check:
         with tempfile.TemporaryDirectory(prefix="continuity-") as folder:
             yield folder
@@ -161,6 +175,8 @@ def _staging(repository: Repository, host: str, check: bool) -> Iterator[str]:
 
 
 def _real(sources: Sequence[str]) -> tuple[bytes, ...]:
+    from .sources.tree import outermost
+
     if not sources:
         raise RepositoryError("There is nothing to take a snapshot of", fix="Name at least one path")
     gone = [path for path in sources if not os.path.lexists(path)]
@@ -171,6 +187,8 @@ def _real(sources: Sequence[str]) -> tuple[bytes, ...]:
 
 def incomplete(outcome: Outcome) -> list[dict[str, str]]:
     """The problems after which the snapshot does not hold everything as it stood."""
+    from .repository.reading import HARMLESS
+
     return [problem.fields() for problem in outcome.problems if problem.kind not in HARMLESS]
 
 
@@ -185,6 +203,8 @@ def restore_snapshot(
     progress: Optional[Progress] = None,
 ) -> tuple[Manifest, Restored]:
     """Restore to ``target`` (a folder that stands for ``/``), or in place when it is None."""
+    from .repository.restoring import Restore, Selection
+
     repository = Repository.open(repository_path)
     with _reading(repository_path):
         manifest = manifests.find(repository, snapshot, host)
@@ -208,11 +228,13 @@ def verify_repository(
     snapshots: Sequence[str] = (),
     *,
     host: Optional[str] = None,
-    level: str = "data",
+    level: str = "files",
     expected: Optional[str] = None,
     progress: Optional[Progress] = None,
 ) -> Verified:
     """Verify named snapshots, or all."""
+    from .repository.verifying import verify
+
     repository = Repository.open(repository_path)
     with _reading(repository_path):
         chosen = [manifests.find(repository, name, host) for name in snapshots] or None
@@ -221,6 +243,11 @@ def verify_repository(
 
 def compare_tree(repository_path: str, snapshot: str, target: str, *, host: Optional[str] = None) -> Compared:
     """Compare what stands below ``target`` (which stands for ``/``) with a snapshot."""
+    import tempfile
+
+    from .repository.comparing import compare
+    from .sources.tree import TreeSource
+
     repository = Repository.open(repository_path)
     with _reading(repository_path):
         manifest = manifests.find(repository, snapshot, host)

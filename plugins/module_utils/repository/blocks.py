@@ -7,17 +7,17 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from ..source import Piece
 from ..source import plain as zeros_of
 from . import entries, paths
-from .compression import expand
-from .entries import Content, Entry
+from .compression import Payload, expand
+from .entries import Content, Entry, Order
 from .faults import DamagedError
 from .index import Index
 from .layout import Repository
-from .manifests import Manifest
+from .manifests import Manifest, Segment
 from .packs import MAX_BLOCK, Place
 
 
@@ -31,19 +31,39 @@ class BlockReader:
         self._opened: list[int] = []
         self._guard = threading.Lock()
 
-    def read(self, digest: bytes) -> bytes:
-        """The plain block. Tries every copy; raises DamagedError that says what is wrong with the last."""
-        last = DamagedError(f"Block {digest.hex()} is in no index file")
-        for place in self._index.places(digest):
-            try:
-                plain = self._read(place)
-            except DamagedError as error:
-                last = error
-                continue
-            if hashlib.sha256(plain).digest() == digest:
-                return plain
-            last = DamagedError(f"Block {digest.hex()} was changed", where=self._name(place))
-        raise last
+    def read(self, digest: bytes, check: bool = True) -> bytes:
+        """The plain block. Tries every copy; raises DamagedError that says what is wrong with the last.
+
+        Without ``check`` whoever asks compares the whole that the block is a part of with a digest.
+        """
+        while True:
+            known = self._index.files
+            last = DamagedError(f"Block {digest.hex()} is in no index file")
+            for place in self._index.places(digest):
+                try:
+                    self.check_place(place)
+                    return self.plain(digest, place, self._payload(place), check)
+                except DamagedError as error:
+                    last = error
+            # Prune may have moved the block since the index was read, and another thread may know already.
+            if not self._index.refresh() and self._index.files is known:
+                raise last
+
+    def plain(self, digest: bytes, place: Place, payload: Payload, check: bool = True) -> bytes:
+        """The plain block behind a payload. Raises DamagedError."""
+        try:
+            plain = expand(place.compression, payload, place.length)
+        except DamagedError as fault:
+            fault.where = self._name(place)
+            raise
+        if check and hashlib.sha256(plain).digest() != digest:
+            raise DamagedError(f"Block {digest.hex()} was changed", where=self._name(place))
+        return plain
+
+    def check_place(self, place: Place) -> None:
+        """Raises DamagedError when reading there would cost more memory than a block can need."""
+        if place.length > MAX_BLOCK or place.stored > MAX_BLOCK + 1024 or place.encryption:
+            raise DamagedError("An index record cannot be true", where=self._name(place))
 
     def length(self, digest: bytes) -> int:
         """The length of a block as the index has it. Raises DamagedError when it is unknown."""
@@ -51,18 +71,11 @@ class BlockReader:
             return place.length
         raise DamagedError(f"Block {digest.hex()} is in no index file")
 
-    def _read(self, place: Place) -> bytes:
-        if place.length > MAX_BLOCK or place.stored > MAX_BLOCK + 1024 or place.encryption:
-            raise DamagedError("An index record cannot be true", where=self._name(place))
+    def _payload(self, place: Place) -> bytes:
         try:
-            payload = os.pread(self._descriptor(place.pack), place.stored, place.offset)
+            return os.pread(self._descriptor(place.pack), place.stored, place.offset)
         except OSError as error:
             raise DamagedError(f"The pack file cannot be read: {error.strerror}", where=self._name(place)) from error
-        try:
-            return expand(place.compression, payload, place.length)
-        except DamagedError as fault:
-            fault.where = self._name(place)
-            raise
 
     def _name(self, place: Place) -> str:
         return str(self._repository.pack_file(place.pack.hex()))
@@ -88,25 +101,57 @@ class BlockReader:
         self._opened.clear()
 
 
+def segment_lines(reader: BlockReader, segment: Segment) -> list[bytes]:
+    """The lines of one block of entries, without their newlines."""
+    found = reader.read(segment.block).split(b"\n")
+    if found.pop() != b"" or len(found) != segment.count:
+        raise DamagedError("A block of entries does not hold what its manifest says")
+    return found
+
+
 def lines(reader: BlockReader, manifest: Manifest) -> Iterator[bytes]:
     """The lines of a snapshot, without their newlines."""
     for segment in manifest.segments:
-        text = reader.read(segment.block)
-        found = text.split(b"\n")
-        if found.pop() != b"" or len(found) != segment.count:
-            raise DamagedError("A block of entries does not hold what its manifest says", where=manifest.id)
-        yield from found
+        yield from segment_lines(reader, segment)
 
 
-def entries_of(reader: BlockReader, manifest: Manifest) -> Iterator[Entry]:
-    """The entries of a snapshot, each checked."""
-    return entries.checked(lines(reader, manifest), [paths.decode(source) for source in manifest.sources])
+def segment_entries(reader: BlockReader, segment: Segment, order: Order) -> Iterator[Entry]:
+    """The entries in one block of entries, each checked."""
+    for number, text in enumerate(segment_lines(reader, segment)):
+        entry = entries.parse(text)
+        if number == 0 and entry.path != paths.decode(segment.first):
+            raise DamagedError("A block of entries does not begin as its manifest says")
+        order.check(entry)
+        yield entry
 
 
-def content(reader: BlockReader, wanted: Content) -> Iterator[Piece]:
+def entries_of(reader: BlockReader, manifest: Manifest, within: Optional[Sequence[bytes]] = None) -> Iterator[Entry]:
+    """The entries of a snapshot, each checked. With ``within`` blocks of entries that hold nothing at or
+    beneath one of these paths are not read."""
+    order = Order([paths.decode(source) for source in manifest.sources])
+    wanted = None if within is None else [paths.order(path) for path in within]
+    firsts = [paths.decode(segment.first) for segment in manifest.segments]
+    skipped = False
+    for segment, first, after in zip(manifest.segments, firsts, [*firsts[1:], b"/\xff"]):
+        # What is beneath a path sorts after the path, and before the path followed by the byte 1.
+        if wanted and not any(path < paths.order(after) and paths.order(first) < path + b"\1" for path in wanted):
+            skipped = True
+            continue
+        if skipped:
+            order.skip_to(first)
+            skipped = False
+        yield from segment_entries(reader, segment, order)
+
+
+def content(reader: BlockReader, wanted: Content, each_block: bool = False) -> Iterator[Piece]:
     """The pieces of a file (bytes, or the length of a hole). Never more than its size; raises
-    DamagedError when a block is damaged or when size or digests do not match at the end."""
+    DamagedError when a block is damaged or when size or digests do not match at the end.
+
+    Without ``each_block`` the digests of the whole file alone vouch for files of several blocks: what they do
+    not match may be read again with it, so that the damaged block is named, or another copy of it is found.
+    """
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    single = _is_one_block(wanted)
     left = wanted.size
     for part in wanted.blocks:
         if isinstance(part, int):
@@ -118,17 +163,17 @@ def content(reader: BlockReader, wanted: Content) -> Iterator[Piece]:
                 md5.update(zeros)
             yield part
         else:
-            plain = reader.read(bytes.fromhex(part))
+            plain = reader.read(bytes.fromhex(part), single or each_block)
             left -= len(plain)
             if left < 0:
                 break
-            if len(wanted.blocks) > 1:
+            if not single:
                 sha256.update(plain)
             md5.update(plain)
             yield plain
     if left:
         raise DamagedError("The blocks of a file do not have its size")
-    whole = wanted.blocks[0] if _is_one_block(wanted) else sha256.hexdigest()
+    whole = wanted.blocks[0] if single else sha256.hexdigest()
     if whole != wanted.sha256 or md5.hexdigest() != wanted.md5:
         raise DamagedError("The blocks of a file do not have its digests")
 

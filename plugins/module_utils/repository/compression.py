@@ -7,7 +7,7 @@ from __future__ import annotations
 import importlib
 import threading
 import zlib
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from .faults import DamagedError, RepositoryError
 
@@ -15,6 +15,7 @@ NONE, GZIP, ZSTD = 0, 1, 2
 NAMES = {NONE: "none", GZIP: "gzip", ZSTD: "zstd"}
 LEVEL = 1
 _GZIP_CONTAINER = 31
+Payload = Union[bytes, memoryview]
 
 
 def _optional(name: str) -> Optional[Any]:
@@ -59,10 +60,10 @@ def compress(plain: bytes, kind: int) -> tuple[int, bytes]:
     return (kind, packed) if len(packed) < len(plain) else (NONE, plain)
 
 
-def expand(kind: int, payload: bytes, length: int) -> bytes:
+def expand(kind: int, payload: Payload, length: int) -> bytes:
     """The plain block, of exactly ``length`` bytes. Raises DamagedError; never makes more than that."""
     if kind == NONE:
-        plain = payload
+        plain = bytes(payload)
     elif kind == GZIP:
         plain = _gunzip(payload, length)
     elif kind == ZSTD:
@@ -74,7 +75,7 @@ def expand(kind: int, payload: bytes, length: int) -> bytes:
     return plain
 
 
-def _gunzip(payload: bytes, length: int) -> bytes:
+def _gunzip(payload: Payload, length: int) -> bytes:
     engine = zlib.decompressobj(_GZIP_CONTAINER)
     try:
         plain = engine.decompress(payload, length + 1)
@@ -85,7 +86,7 @@ def _gunzip(payload: bytes, length: int) -> bytes:
     return plain
 
 
-def _unzstd(payload: bytes, length: int) -> bytes:
+def _unzstd(payload: Payload, length: int) -> bytes:
     if _bundled is not None:
         try:
             return bytes(_bundled.ZstdDecompressor().decompress(payload, max_length=length + 1))

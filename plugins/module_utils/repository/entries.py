@@ -7,8 +7,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass, field
-from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, Union
+import re
+from types import MappingProxyType
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
 
 from . import paths
 from .faults import DamagedError
@@ -21,8 +22,7 @@ Part = Union[str, int]
 """A block (its digest, hexadecimal) or a hole (its length)."""
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """What a file holds: its size, its digests (hexadecimal), its parts in order."""
 
     size: int
@@ -31,8 +31,7 @@ class Content:
     blocks: tuple[Part, ...]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One file, directory, link or pipe of a snapshot, checked."""
 
     path: bytes
@@ -48,7 +47,7 @@ class Entry:
     target: bytes = b""
     hard_link: str = ""
     kind: str = ""
-    xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
+    xattrs: Mapping[bytes, bytes] = MappingProxyType({})
     evidence: Optional[Content] = None
     unsettled: bool = False
     damaged: str = ""
@@ -83,8 +82,40 @@ def xattr_fields(xattrs: Mapping[bytes, bytes]) -> dict[str, str]:
     return {paths.encode(name): base64.b64encode(xattrs[name]).decode() for name in sorted(xattrs)}
 
 
+_COMMON = re.compile(
+    r'{"path":"((?:/(?!\.{1,2}[/"])[ !#$&-.0-\[\]-~]+)+)","seen":"([0-9.]*)","type":"file","mode":([1-9]\d{0,3}|0),'
+    r'"uid":([1-9]\d{0,8}|0),"gid":([1-9]\d{0,8}|0),"user":"([\w.-]*)","group":"([\w.-]*)","mtime":([1-8]\d{0,18}|0),'
+    r'"size":([1-9]\d{0,11}|0),"sha256":"([0-9a-f]{64})","md5":"([0-9a-f]{32})",'
+    r'"blocks":\["([0-9a-f]{64}(?:","[0-9a-f]{64})*)"\](?:,"kind":"([a-z]+)")?}',
+    re.ASCII,
+)
+"""The line of an ordinary file as this program writes it. The numbers fit by their length alone, but for the mode."""
+
+
 def parse(text: bytes) -> Entry:
     """Read one line as if an enemy had written it. Raises DamagedError."""
+    common = _COMMON.fullmatch(text.decode("latin-1"))
+    if common is None or common.end(1) > paths.MAX_PATH:
+        return _parse(text)
+    path, seen, mode, uid, gid, user, group, mtime, size, sha256, md5, blocks, kind = common.groups()
+    if int(mode) > 0o7777:
+        return _parse(text)
+    return Entry(
+        path.encode(),
+        "file",
+        int(mode),
+        int(uid),
+        int(gid),
+        user,
+        group,
+        int(mtime),
+        seen,
+        Content(int(size), sha256, md5, tuple(blocks.split('","'))),
+        kind=kind or "",
+    )
+
+
+def _parse(text: bytes) -> Entry:
     try:
         fields = json.loads(text)
         path = paths.decode(fields["path"])
@@ -149,28 +180,64 @@ def _content(fields: Mapping[str, Any]) -> Content:
     return Content(_number(fields["size"], MAX_SIZE), fields["sha256"], md5, tuple(parts))
 
 
+class Order:
+    """What the entries so far allow the next one to be. Refuses what cannot come from a walk: wrong order, a
+    name twice, something beneath what is not a directory, something outside the declared sources.
+
+    ``state`` is all that the next answers depend on.
+    """
+
+    def __init__(self, sources: Sequence[bytes]) -> None:
+        self._sources = frozenset(sources)
+        self._last = b""
+        self._folders: tuple[bytes, ...] = ()
+
+    @property
+    def state(self) -> tuple[bytes, tuple[bytes, ...]]:
+        return self._last, self._folders
+
+    @state.setter
+    def state(self, state: tuple[bytes, tuple[bytes, ...]]) -> None:
+        self._last, self._folders = state
+
+    def skip_to(self, path: bytes) -> None:
+        """Go on at ``path``; what stands before it is taken as right without having been seen."""
+        folders: list[bytes] = []
+        while path not in self._sources:
+            if path in (b"", b"/"):
+                folders = []
+                break
+            path = os_parent(path)
+            folders.append(path)
+        self._folders = tuple(reversed(folders))
+
+    def check(self, entry: Entry) -> None:
+        """Raises DamagedError."""
+        path, folders = entry.path, self._folders
+        key = paths.order(path)
+        if key <= self._last:
+            raise DamagedError("The entries are not in order, or a name occurs twice", where=paths.encode(path))
+        self._last = key
+        parent = os_parent(path)
+        if not folders or folders[-1] != parent:
+            while folders and not paths.inside(path, folders[-1]):
+                folders = folders[:-1]
+            if path not in self._sources and not folders:
+                raise DamagedError(
+                    "An entry lies outside the sources of its snapshot, or beneath what is not a directory",
+                    where=paths.encode(path),
+                )
+            if folders and parent != folders[-1]:
+                raise DamagedError("An entry lies beneath what is not a directory", where=paths.encode(path))
+        self._folders = (*folders, path) if entry.type == "directory" else folders
+
+
 def checked(lines: Iterable[bytes], sources: Sequence[bytes]) -> Iterator[Entry]:
-    """Parse lines, and refuse what cannot come from a walk: wrong order, a name twice, something
-    beneath what is not a directory, something outside the declared sources."""
-    before: Optional[bytes] = None
-    folders: list[bytes] = []
+    """Parse lines, and refuse what cannot come from a walk."""
+    order = Order(sources)
     for text in lines:
         entry = parse(text)
-        key = paths.order(entry.path)
-        if before is not None and key <= before:
-            raise DamagedError("The entries are not in order, or a name occurs twice", where=paths.encode(entry.path))
-        before = key
-        while folders and not paths.inside(entry.path, folders[-1]):
-            folders.pop()
-        if entry.path not in sources and not folders:
-            raise DamagedError(
-                "An entry lies outside the sources of its snapshot, or beneath what is not a directory",
-                where=paths.encode(entry.path),
-            )
-        if folders and os_parent(entry.path) != folders[-1]:
-            raise DamagedError("An entry lies beneath what is not a directory", where=paths.encode(entry.path))
-        if entry.type == "directory":
-            folders.append(entry.path)
+        order.check(entry)
         yield entry
 
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from array import array
+from bisect import bisect_left
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Any, Iterator, Sequence
 
 from .faults import DamagedError
 from .layout import Repository, is_digest, sha256, sync_folder
@@ -16,8 +18,23 @@ from .packs import Place
 MAGIC = b"FCINDEX1"
 _COUNTS = struct.Struct(">II")
 _RECORD = struct.Struct(">32sIIIIBB2x")
+_PACK_OF = struct.Struct(">32xI16x")
 _START = len(MAGIC) + _COUNTS.size
 MANY_FILES = 8
+
+
+class _Digests(Sequence[bytes]):
+    """The digests in the records of an index file, for bisection."""
+
+    def __init__(self, content: bytes, table: int, count: int) -> None:
+        self._content, self._table, self._count = content, table, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: Any) -> Any:
+        start = self._table + number * _RECORD.size
+        return self._content[start : start + 32]
 
 
 class IndexFile:
@@ -36,27 +53,29 @@ class IndexFile:
             raise DamagedError("The index file has the wrong length", where=str(file))
         self.packs = [content[_START + 32 * number : _START + 32 * (number + 1)] for number in range(packs)]
         self._content = content
+        self._digests = _Digests(content, self._table, self.count)
 
     def find(self, digest: bytes) -> Iterator[Place]:
-        content, low, high = self._content, 0, self.count
-        while low < high:
-            middle = (low + high) // 2
-            start = self._table + middle * _RECORD.size
-            if content[start : start + 32] < digest:
-                low = middle + 1
-            else:
-                high = middle
-        while low < self.count:
-            found, place = self._record(low)
+        number = bisect_left(self._digests, digest)
+        while number < self.count:
+            found, place = self.record(number)
             if found != digest:
                 return
             yield place
-            low += 1
+            number += 1
+
+    def by_pack(self) -> dict[bytes, array[int]]:
+        """The numbers of the records of each pack."""
+        numbers = [array("I") for _unused in self.packs]
+        for number, (pack,) in enumerate(_PACK_OF.iter_unpack(self._content[self._table :])):
+            if pack < len(numbers):
+                numbers[pack].append(number)
+        return dict(zip(self.packs, numbers))
 
     def __iter__(self) -> Iterator[tuple[bytes, Place]]:
-        return (self._record(number) for number in range(self.count))
+        return (self.record(number) for number in range(self.count))
 
-    def _record(self, number: int) -> tuple[bytes, Place]:
+    def record(self, number: int) -> tuple[bytes, Place]:
         digest, pack, offset, stored, length, compression, encryption = _RECORD.unpack_from(
             self._content, self._table + number * _RECORD.size
         )
@@ -77,26 +96,40 @@ class Index:
         self._added: dict[bytes, Place] = {}
         self.files: list[IndexFile] = []
         self.damaged: list[DamagedError] = []
+        self.missing: set[bytes] = set()
         self._load()
-        there = {
-            bytes.fromhex(file.name[:64]) for file in repository.packs.glob("??/*.pack") if is_digest(file.name[:64])
-        }
-        self.missing = self.packs() - there
+
+    def refresh(self) -> bool:
+        """Look again; False when the same index files stand there. Prune replaces packs under readers."""
+        known = {file.file.name for file in self.files} | {Path(fault.where or "").name for fault in self.damaged}
+        if known == {file.name for file in self._repository.index.glob("*.index")}:
+            return False
+        self._load()
+        return True
 
     def _load(self) -> None:
         while True:
-            self.files, self.damaged = [], []
+            files, damaged = [], []
             listed = sorted(self._repository.index.glob("*.index"))
             try:
                 for file in listed:
                     try:
-                        self.files.append(IndexFile(file))
+                        files.append(IndexFile(file))
                     except DamagedError as error:
-                        self.damaged.append(error)
-                return
+                        damaged.append(error)
             except FileNotFoundError:
                 # A writer has replaced several files by one since they were listed.
                 continue
+            there = {
+                bytes.fromhex(file.name[:64])
+                for file in self._repository.packs.glob("??/*.pack")
+                if is_digest(file.name[:64])
+            }
+            missing = {pack for file in files for pack in file.packs} - there
+            # Packs go after the index files that name them: look again before one is said to be missing.
+            if not missing or listed == sorted(self._repository.index.glob("*.index")):
+                self.files, self.damaged, self.missing = files, damaged, missing
+                return
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._added or any(
@@ -140,14 +173,18 @@ class Index:
 
     def merge(self, owner: str) -> None:
         """Replace the small index files by one, when there are many."""
-        if len(self.files) < MANY_FILES or self.damaged or self.missing:
+        if len(self.files) < MANY_FILES or self.damaged or self.missing or self._repository.append_only:
             return
         *small, largest = sorted(self.files, key=lambda file: file.count)
         if sum(file.count for file in small) * 4 > largest.count:
             small.append(largest)
-        merged = self._publish(list({record for file in small for record in file}), owner)
-        for file in small:
-            if file.file != merged:
+        self.replace(small, list({record for file in small for record in file}), owner)
+
+    def replace(self, files: Sequence[IndexFile], blocks: Sequence[tuple[bytes, Place]], owner: str) -> None:
+        """Put one index file for these blocks in the place of others."""
+        instead = self._publish(blocks, owner) if blocks else None
+        for file in files:
+            if file.file != instead:
                 with contextlib.suppress(FileNotFoundError):
                     file.file.unlink()
         sync_folder(self._repository.index)

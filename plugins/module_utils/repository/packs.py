@@ -7,9 +7,8 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, NamedTuple
 
 from .faults import DamagedError
 from .layout import Repository, make_folder, sync_folder, write_durably
@@ -20,8 +19,7 @@ MAX_BLOCK = 16 * 1024 * 1024
 PACK_SIZE = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a block stands. ``pack`` is the name of the pack file, lengths are in bytes."""
 
     pack: bytes
@@ -43,18 +41,18 @@ class PackWriter:
         self._aside = repository.staging(owner) / "pack"
         self._buffer: list[bytes] = []
         self._size = 0
-        self._waiting: list[tuple[bytes, int, int, int, int]] = []
+        self._waiting: list[tuple[bytes, int, int, int, int, int]] = []
         self._folders: set[Path] = set()
         self.published: list[tuple[bytes, Place]] = []
         self.bytes_written = 0
 
-    def add(self, digest: bytes, length: int, compression: int, payload: bytes) -> None:
+    def add(self, digest: bytes, length: int, compression: int, payload: bytes, encryption: int = 0) -> None:
         if not self._buffer:
             self._buffer.append(MAGIC)
             self._size = len(MAGIC)
-        self._buffer.append(HEADER.pack(compression, 0, length, len(payload), digest))
+        self._buffer.append(HEADER.pack(compression, encryption, length, len(payload), digest))
         self._buffer.append(payload)
-        self._waiting.append((digest, self._size + HEADER.size, len(payload), length, compression))
+        self._waiting.append((digest, self._size + HEADER.size, len(payload), length, compression, encryption))
         self._size += HEADER.size + len(payload)
         if self._size >= PACK_SIZE:
             self.flush()
@@ -74,8 +72,8 @@ class PackWriter:
         self.bytes_written += len(content)
         pack = name.digest()
         self.published += [
-            (digest, Place(pack, offset, stored, length, compression))
-            for digest, offset, stored, length, compression in self._waiting
+            (digest, Place(pack, offset, stored, length, compression, encryption))
+            for digest, offset, stored, length, compression, encryption in self._waiting
         ]
         self._waiting = []
 

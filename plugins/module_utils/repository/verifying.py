@@ -1,32 +1,29 @@
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verify: does the repository still hold what was put in, and does a tree still hold what was taken?"""
+"""Verify: does the repository still hold what was put in?"""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Callable, Deque, Iterator, Optional, Sequence
+from typing import Any, Callable, Deque, Optional, Sequence
 
-from ..source import Found, Skipped, Source, plain
 from . import forgotten, manifests, paths
-from .blocks import BlockReader, content, entries_of
-from .entries import Content, Entry
+from .blocks import BlockReader, content, entries_of, segment_entries
+from .checking import PackCheck
+from .entries import Content, Entry, Order
 from .faults import DamagedError
 from .forgotten import Forgotten
 from .index import Index
 from .layout import Repository
 from .manifests import Manifest
 
-LEVELS = ("manifest", "data")
+LEVELS = ("manifest", "data", "files")
 _BATCH = 64
+_BATCH_BYTES = 1024 * 1024
 _WINDOW = 8
 _WORKERS = 2
-_PIECE = 1024 * 1024
 
 
 @dataclass
@@ -60,15 +57,16 @@ def verify(
     chosen: Optional[Sequence[Manifest]] = None,
     *,
     host: Optional[str] = None,
-    level: str = "data",
+    level: str = "files",
     expected: Optional[str] = None,
     progress: Optional[Progress] = None,
 ) -> Verified:
     """Verify the chosen snapshots (None: all, of ``host`` if given), and the chains that they are in.
 
     ``manifest`` looks at manifests, chains, index and lists of entries, and that every block is known
-    and its pack there; ``data`` reads every block and compares every file with its SHA-256 and MD5, and,
-    when all snapshots are verified, every pack file with its name.
+    and its pack there. ``data`` also reads every byte: it compares every block with its digest and, when all
+    snapshots are verified, every pack file with its name. ``files`` puts every file together and compares
+    it with its SHA-256 and MD5, as a restore does, which finds mistakes of the writer too.
     ``expected`` is the digest of a manifest that must be there.
     """
     result = Verified()
@@ -94,81 +92,136 @@ def verify(
         str(file.relative_to(repository.root)) for file in repository.packs.glob("*/*") if file.name[:64] not in known
     )
     reader = BlockReader(repository, index)
-    checked: set[str] = set()
+    packs = PackCheck(repository, index, reader)
+    wanted = readable if chosen is None else chosen
     try:
         with ThreadPoolExecutor(max_workers=_WORKERS) as pool:
-            if level == "data" and chosen is None:
-                _packs(repository, sorted(index.packs() - index.missing), pool, result)
-            for manifest in readable if chosen is None else chosen:
-                _snapshot(reader, manifest, level, pool, checked, result, progress)
+            run = _Run(reader, pool, result, progress)
+            if level == "files" and chosen is None:
+                packs.run(pool, ())
+                result.damaged.update(packs.packs)
+            for manifest in wanted:
+                run.snapshot(manifest, run.read if level == "files" else run.resolve)
+            run.settle(0)
+            if level == "data":
+                packs.run(pool, None if chosen is None else run.blocks, chosen is None, run.seen)
+                result.damaged.update(packs.packs)
+                run.name(wanted, packs.blocks)
     finally:
         reader.close()
     return result
 
 
-def _packs(repository: Repository, packs: Sequence[bytes], pool: ThreadPoolExecutor, result: Verified) -> None:
-    """Compare every pack file with its name: also the bytes that no snapshot needs."""
+class _Run:
+    """One run over snapshots. ``blocks`` are the digests of all that they need."""
 
-    def fault(pack: bytes) -> str:
+    def __init__(
+        self, reader: BlockReader, pool: ThreadPoolExecutor, result: Verified, progress: Optional[Progress]
+    ) -> None:
+        self._reader, self._pool, self._result, self._progress = reader, pool, result, progress
+        self._checked: set[int] = set()
+        self._segments: dict[object, tuple[tuple[bytes, tuple[bytes, ...]], dict[str, int]]] = {}
+        self._batch: list[tuple[str, Content]] = []
+        self._batch_bytes = 0
+        self._pending: Deque[Future[list[tuple[str, str]]]] = deque()
+        self._read = 0
+        self.blocks: set[bytes] = set()
+
+    def snapshot(self, manifest: Manifest, check: Callable[[str, Content], None]) -> None:
+        """Check the list of entries, and with ``check`` each content that was not seen before."""
+        self._result.snapshots += 1
+        order = Order([paths.decode(source) for source in manifest.sources])
+        totals = _zero()
         try:
-            sha256 = hashlib.sha256()
-            for piece in _stored(os.fsencode(repository.pack_file(pack.hex()))):
-                sha256.update(piece)
-        except OSError as error:
-            return f"The pack file cannot be read: {error.strerror}"
-        return "" if sha256.digest() == pack else "The pack file was changed"
+            for segment in manifest.segments:
+                # The same block of entries at the same place of a walk says the same.
+                key = (segment, order.state, manifest.sources)
+                if key not in self._segments:
+                    self.blocks.add(segment.block)
+                    counts = _zero()
+                    for entry in segment_entries(self._reader, segment, order):
+                        _count(counts, entry)
+                        self._contents(manifest, entry, check)
+                    self._segments[key] = order.state, counts
+                order.state, counts = self._segments[key]
+                for name, number in counts.items():
+                    totals[name] += number
+        except DamagedError as error:
+            self._result.damaged[f"{manifest.id}:(list of entries)"] = str(error)
+        else:
+            if totals != dict(manifest.totals):
+                self._result.damaged[f"{manifest.id}:(list of entries)"] = "It does not hold what the manifest counts"
+        self._result.entries += sum(totals.values()) - totals["bytes"]
 
-    for pack, what in zip(packs, pool.map(fault, packs)):
-        if what:
-            result.damaged[str(repository.pack_file(pack.hex()))] = what
+    def _contents(self, manifest: Manifest, entry: Entry, check: Callable[[str, Content], None]) -> None:
+        for part in (entry.content, entry.evidence):
+            # A content is the same in every snapshot that has it: digests and blocks are its name.
+            if part is not None and hash(part) not in self._checked:
+                self._checked.add(hash(part))
+                self._result.files += 1
+                self._result.bytes += part.size
+                check(f"{manifest.id}:{paths.encode(entry.path)}", part)
+
+    def resolve(self, name: str, wanted: Content) -> None:
+        """Is every block of this content known, and do they have its size?"""
+        size = 0
+        try:
+            for part in wanted.blocks:
+                if isinstance(part, int):
+                    size += part
+                else:
+                    digest = bytes.fromhex(part)
+                    size += self._reader.length(digest)
+                    self.blocks.add(digest)
+            if size != wanted.size:
+                raise DamagedError("The blocks of a file do not have its size")
+        except DamagedError as error:
+            self._result.damaged[name] = str(error)
+
+    def read(self, name: str, wanted: Content) -> None:
+        """Does this content have its digests? Answered by the pool."""
+        self._batch.append((name, wanted))
+        self._batch_bytes += wanted.size
+        if len(self._batch) >= _BATCH or self._batch_bytes >= _BATCH_BYTES:
+            self.settle(_WINDOW)
+
+    def settle(self, keep: int) -> None:
+        """Hand on what is collected, and wait for the answers but the last ``keep``."""
+        if self._batch:
+            self._pending.append(self._pool.submit(_read_whole, self._reader, self._batch))
+            self._batch, self._batch_bytes = [], 0
+        while len(self._pending) > keep:
+            self._result.damaged.update(self._pending.popleft().result())
+            if self._progress:
+                self._progress(self._result.files, self._result.bytes)
+
+    def seen(self, size: int) -> None:
+        self._read += size
+        if self._progress:
+            self._progress(self._result.files, self._read)
+
+    def name(self, wanted: Sequence[Manifest], damaged: dict[bytes, str]) -> None:
+        """Name the files that need damaged blocks, and the blocks that nobody needs."""
+        unnamed = dict(damaged)
+        for manifest in wanted if damaged else ():
+            for segment in manifest.segments:
+                unnamed.pop(segment.block, None)
+            try:
+                for entry in entries_of(self._reader, manifest):
+                    for part in (entry.content, entry.evidence):
+                        for block in part.blocks if part else ():
+                            digest = b"" if isinstance(block, int) else bytes.fromhex(block)
+                            if digest in damaged:
+                                unnamed.pop(digest, None)
+                                self._result.damaged[f"{manifest.id}:{paths.encode(entry.path)}"] = damaged[digest]
+            except DamagedError:
+                # Its list of entries is damaged, which was said already.
+                continue
+        self._result.damaged.update({f"block {digest.hex()}": why for digest, why in unnamed.items()})
 
 
-def _snapshot(
-    reader: BlockReader,
-    manifest: Manifest,
-    level: str,
-    pool: ThreadPoolExecutor,
-    checked: set[str],
-    result: Verified,
-    progress: Optional[Progress],
-) -> None:
-    result.snapshots += 1
-    check = _read_whole if level == "data" else _resolve
-    pending: Deque[Future[list[tuple[str, str]]]] = deque()
-    batch: list[tuple[str, Content]] = []
-
-    def settle(keep: int) -> None:
-        while len(pending) > keep:
-            for name, fault in pending.popleft().result():
-                result.damaged[f"{manifest.id}:{name}"] = fault
-
-    totals = {"files": 0, "directories": 0, "symlinks": 0, "fifos": 0, "bytes": 0}
-    try:
-        for entry in entries_of(reader, manifest):
-            _count(totals, entry)
-            for part in (entry.content, entry.evidence):
-                # A content is the same in every snapshot that has it: digests and blocks are its name.
-                key = "" if part is None else f"{part.sha256}{part.md5}{part.size}{hash(part.blocks)}"
-                if part is not None and key not in checked:
-                    checked.add(key)
-                    batch.append((paths.encode(entry.path), part))
-                    result.files += 1
-                    result.bytes += part.size
-            if len(batch) >= _BATCH or (batch and batch[-1][1].size > _PIECE):
-                pending.append(pool.submit(check, reader, batch))
-                batch = []
-                settle(_WINDOW)
-                if progress:
-                    progress(result.files, result.bytes)
-    except DamagedError as error:
-        result.damaged[f"{manifest.id}:(list of entries)"] = str(error)
-    else:
-        if totals != dict(manifest.totals):
-            result.damaged[f"{manifest.id}:(list of entries)"] = "It does not hold what the manifest counts"
-    if batch:
-        pending.append(pool.submit(check, reader, batch))
-    settle(0)
-    result.entries += sum(totals.values()) - totals["bytes"]
+def _zero() -> dict[str, int]:
+    return {"files": 0, "directories": 0, "symlinks": 0, "fifos": 0, "bytes": 0}
 
 
 def _count(totals: dict[str, int], entry: Entry) -> None:
@@ -180,133 +233,17 @@ def _read_whole(reader: BlockReader, batch: Sequence[tuple[str, Content]]) -> li
     faults = []
     for name, wanted in batch:
         try:
-            for _piece in content(reader, wanted):
-                pass
+            _compare(reader, wanted)
         except DamagedError as error:
             faults.append((name, str(error)))
     return faults
 
 
-def _resolve(reader: BlockReader, batch: Sequence[tuple[str, Content]]) -> list[tuple[str, str]]:
-    faults = []
-    for name, wanted in batch:
-        try:
-            length = sum(
-                part if isinstance(part, int) else reader.length(bytes.fromhex(part)) for part in wanted.blocks
-            )
-            if length != wanted.size:
-                raise DamagedError("The blocks of a file do not have its size")
-        except DamagedError as error:
-            faults.append((name, str(error)))
-    return faults
-
-
-@dataclass
-class Compared:
-    """A tree beside a snapshot; paths encoded. ``swapped`` are pairs whose contents changed places;
-    their members are not in ``changed``."""
-
-    changed: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    added: list[str] = field(default_factory=list)
-    swapped: list[tuple[str, str]] = field(default_factory=list)
-
-    def faults(self) -> list[str]:
-        """Every difference, one sentence each."""
-        return [
-            *(f"{path}: {what}" for path, what in self.changed.items()),
-            *(f"{path}: is missing" for path in self.missing),
-            *(f"{path}: was added" for path in self.added),
-            *(f"{one} and {other}: were swapped" for one, other in self.swapped),
-        ]
-
-    def fields(self) -> dict[str, Any]:
-        return {
-            "changed": self.changed,
-            "missing": self.missing,
-            "added": self.added,
-            "swapped": [list(pair) for pair in self.swapped],
-        }
-
-
-def compare(reader: BlockReader, manifest: Manifest, source: Source, target: bytes) -> Compared:
-    """Compare a tree with a snapshot: ``target`` is where the snapshot's ``/`` stands (``b"/"``: where it
-    was taken). ``source`` walks the snapshot's sources below the target, with its excludes."""
-    result = Compared()
-    prefix = target.rstrip(b"/")
-    there = {found.path[len(prefix) :]: found for found in source.walk()}
-    wanted: dict[str, str] = {}
-    really: dict[str, str] = {}
-    for entry in entries_of(reader, manifest):
-        name = paths.encode(entry.path)
-        found = there.pop(entry.path, None)
-        if found is None:
-            result.missing.append(name)
-        elif isinstance(found, Skipped):
-            result.changed[name] = f"cannot be read: {found.message}"
-        else:
-            fault, digest = _difference(entry, found, source)
-            if fault:
-                result.changed[name] = fault
-            if digest and entry.content:
-                wanted[name], really[name] = entry.content.sha256, digest
-    result.added = [paths.encode(path) for path in there]
-    _find_swaps(result, wanted, really)
-    return result
-
-
-def _difference(entry: Entry, found: Found, source: Source) -> tuple[str, str]:
-    """(what differs, empty when nothing does; the SHA-256 that a changed file really has)."""
-    kind = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo"}
-    now = kind.get(stat.S_IFMT(found.stat.st_mode), "device")
-    if now != entry.type:
-        return f"is a {now}, was a {entry.type}", ""
-    if entry.type == "symlink" and found.target != entry.target:
-        return f"points to {paths.encode(found.target)}, pointed to {paths.encode(entry.target)}", ""
-    faults, digest = [], ""
-    if entry.content is not None:
-        try:
-            now_held = _digests(_stored(found.path))
-            if now_held != (entry.content.sha256, entry.content.md5) and entry.kind == "sqlite":
-                # A snapshot holds the copy that SQLite made, so only another such copy is comparable.
-                now_held = _digests(_copied(source, found))
-        except OSError as error:
-            return f"cannot be read: {error.strerror}", ""
-        if now_held != (entry.content.sha256, entry.content.md5):
-            faults.append("content differs")
-        digest = now_held[0]
-    if entry.type != "symlink" and stat.S_IMODE(found.stat.st_mode) != entry.mode:
-        faults.append(f"mode is {stat.S_IMODE(found.stat.st_mode):04o}, was {entry.mode:04o}")
-    return ", ".join(faults), digest
-
-
-def _stored(path: bytes) -> Iterator[bytes]:
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:
-        yield from iter(lambda: stream.read(_PIECE), b"")
-
-
-def _copied(source: Source, found: Found) -> Iterator[bytes]:
-    reading = source.read(found, 0)
+def _compare(reader: BlockReader, wanted: Content) -> None:
     try:
-        for piece in reading.pieces():
-            yield from plain(piece)
-    finally:
-        reading.close()
-
-
-def _digests(content_now: Iterator[bytes]) -> tuple[str, str]:
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    for piece in content_now:
-        sha256.update(piece)
-        md5.update(piece)
-    return sha256.hexdigest(), md5.hexdigest()
-
-
-def _find_swaps(result: Compared, wanted: dict[str, str], really: dict[str, str]) -> None:
-    owner = {digest: name for name, digest in wanted.items()}
-    for name in sorted(wanted):
-        other = owner.get(really[name])
-        if other is not None and name < other and really.get(other) == wanted[name] != wanted[other]:
-            result.swapped.append((name, other))
-            result.changed.pop(name, None)
-            result.changed.pop(other, None)
+        for _piece in content(reader, wanted):
+            pass
+    except DamagedError:
+        # Again, block by block: another copy may be intact, and else the damaged block is named.
+        for _piece in content(reader, wanted, each_block=True):
+            pass

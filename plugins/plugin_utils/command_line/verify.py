@@ -18,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("snapshots", nargs="*", metavar="SNAPSHOT", help="which ones; default: all")
     parser.add_argument("--repository", required=True, help="folder of the repository")
     parser.add_argument("--host", help="only of this host")
-    parser.add_argument("--level", choices=("manifest", "data"), default="data")
+    parser.add_argument(
+        "--level",
+        choices=("manifest", "data", "files"),
+        default="files",
+        help="manifest: is everything there; data: every stored byte; files (default): also put every file together",
+    )
     parser.add_argument("--expected", metavar="SHA-256", help="digest of a manifest that must be there")
     parser.add_argument(
         "--target", metavar="DIR", help="compare the files below DIR with one snapshot (default: latest)"

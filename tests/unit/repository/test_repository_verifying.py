@@ -38,7 +38,7 @@ def test_a_missing_pack_is_named_at_every_level(world: Any) -> None:
     world.take()
     (pack,) = Path(world.repository, "packs").glob("*/*")
     pack.unlink()
-    for level in ("manifest", "data"):
+    for level in ("manifest", "data", "files"):
         assert any(fault.startswith(str(pack)) for fault in world.faults(level=level))
 
 
