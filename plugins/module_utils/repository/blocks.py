@@ -67,9 +67,12 @@ class BlockReader:
 
     def length(self, digest: bytes) -> int:
         """The length of a block as the index has it. Raises DamagedError when it is unknown."""
-        for place in self._index.places(digest):
-            return place.length
-        raise DamagedError(f"Block {digest.hex()} is in no index file")
+        while True:
+            known = self._index.files
+            for place in self._index.places(digest):
+                return place.length
+            if not self._index.refresh() and self._index.files is known:
+                raise DamagedError(f"Block {digest.hex()} is in no index file")
 
     def _payload(self, place: Place) -> bytes:
         try:

@@ -56,6 +56,10 @@ class PackCheck:
                 self.packs[str(self._repository.pack_file(pack.hex()))] = fault
             self.blocks.update(damaged)
             seen(size)
+        if self.packs and self._index.refresh():
+            # Prune has put other packs in the place of some since the index was read.
+            named = {str(self._repository.pack_file(pack.hex())) for pack in self._index.packs()}
+            self.packs = {name: fault for name, fault in self.packs.items() if name in named}
         for digest in list(self.blocks):
             try:
                 self._reader.read(digest)

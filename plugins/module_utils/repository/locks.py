@@ -34,6 +34,36 @@ def writing(repository: Repository, host: str, clock: Clock, wait: float) -> Ite
 
 
 @contextlib.contextmanager
+def sending(repository: Repository, clock: Clock, wait: float) -> Iterator[None]:
+    """Be the only one who sends this repository elsewhere. Keeps nobody from writing or deleting."""
+    with storing(repository.locks):
+        make_folder(repository.locks)
+    with _held(repository.locks / "off-site.lock", fcntl.LOCK_EX, clock, clock.monotonic() + wait):
+        yield
+
+
+@contextlib.contextmanager
+def maintaining(repository: Repository, clock: Clock, wait: float) -> Iterator[None]:
+    """Be the one who prunes or heals, beside readers and writers. Waits like ``writing``."""
+    with storing(repository.locks):
+        make_folder(repository.locks)
+    with _held(repository.locks / "maintenance.lock", fcntl.LOCK_EX, clock, clock.monotonic() + wait):
+        yield
+
+
+@contextlib.contextmanager
+def alone(repository: Repository, clock: Clock, wait: float) -> Iterator[None]:
+    """Be the only one who changes the repository, for as short as possible. Waits like ``writing``."""
+    with _held(repository.locks / "repository.lock", fcntl.LOCK_EX, clock, clock.monotonic() + wait):
+        try:
+            yield
+        finally:
+            # Writers share this lock and leave no record in it: an old one would name the wrong owner.
+            with contextlib.suppress(FileNotFoundError):
+                (repository.locks / "repository.lock.owner").unlink()
+
+
+@contextlib.contextmanager
 def _held(file: Path, kind: int, clock: Clock, deadline: float) -> Iterator[None]:
     with storing(file):
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -48,7 +78,7 @@ def _held(file: Path, kind: int, clock: Clock, deadline: float) -> Iterator[None
                     raise RepositoryError(f"The lock cannot be taken: {error.strerror}", where=str(file)) from error
             if clock.monotonic() >= deadline:
                 raise RepositoryError(
-                    f"Another writer holds the repository: {_owner(owner_file)}",
+                    f"Somebody else is at work on the repository: {_owner(owner_file)}",
                     where=str(file),
                     fix="Wait for it to end; the lock ends with its owner, there is nothing to remove",
                 )
@@ -68,4 +98,4 @@ def _owner(file: Path) -> str:
         owner = json.loads(file.read_bytes())
         return f"process {owner['pid']} on {owner['machine']} since {owner['since']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "its owner left no record"
+        return "snapshots are being taken, or its owner left no record"

@@ -127,6 +127,10 @@ def newest(repository: Repository, host: str) -> Optional[Manifest]:
     return load(found[-1]) if found else None
 
 
+def file_of(repository: Repository, manifest: Manifest) -> Path:
+    return repository.manifests / manifest.host / f"{manifest.sequence:08d}-{manifest.digest}.json"
+
+
 def head(repository: Repository, host: str) -> tuple[int, Optional[str]]:
     """(sequence, digest) of the end of a host's chain, dropped or not; (0, None) before the first."""
     # The name alone: a damaged manifest is still the one before.
@@ -148,7 +152,9 @@ def readable(repository: Repository, host: Optional[str] = None) -> tuple[list[M
         try:
             good.append(load(file))
         except DamagedError as error:
-            bad.append(error)
+            # One that was forgotten since it was listed is not damaged.
+            if file.exists():
+                bad.append(error)
     return good, bad
 
 

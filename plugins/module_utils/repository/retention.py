@@ -234,7 +234,7 @@ def _believable(present: Sequence[Candidate], past: Sequence[tuple[int, str]], n
     line = []
     for sequence in sorted(said):
         time = _parsed(said[sequence])
-        if time is not None and _FORMAT_BEGAN <= time and time.timestamp() <= now:
+        if time is not None and time >= _FORMAT_BEGAN and time.timestamp() <= now:
             line.append((sequence, time))
     seconds = [time.timestamp() for _sequence, time in line]
     before = _longest_up_to_each(seconds)

@@ -1,0 +1,292 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prune: reclaim the space of what no snapshot needs.
+
+Order of work: blocks that are needed are copied into new packs and published beside the old ones, while
+writers go on. Then, alone, the index is switched to what is kept, and last what it no longer names is
+deleted. Whatever is missing of this when it is killed, the next run finds by looking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Collection, Iterable, Iterator, Optional
+
+from ..effects import Clock
+from . import manifests
+from .blocks import BlockReader
+from .faults import DamagedError, RepositoryError
+from .index import MANY_FILES, Index
+from .layout import Repository, is_digest, sha256, storing, sync_folder
+from .locks import alone, maintaining
+from .packs import HEADER, MAGIC, PACK_SIZE, PackWriter, Place
+from .references import References
+
+OWNER = ".prune"
+"""Its folder in tmp/: the name of no host."""
+SMALL = PACK_SIZE // 2
+MANY_SMALL = 8
+CHECKPOINT = 256 * 1024 * 1024
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Use:
+    """One pack file. ``needed`` are the blocks for which it is the copy that stays."""
+
+    pack: bytes
+    size: int
+    needed: list[tuple[bytes, Place]] = field(default_factory=list)
+
+    @property
+    def needed_bytes(self) -> int:
+        return sum(HEADER.size + place.stored for _digest, place in self.needed)
+
+    @property
+    def unused_bytes(self) -> int:
+        return self.size - len(MAGIC) - self.needed_bytes
+
+
+@dataclass
+class Pruned:
+    """What was done, or would be. Bytes are those of pack files; ``freed`` is what the repository shrank by."""
+
+    deleted: int = 0
+    rewritten: int = 0
+    leftovers: int = 0
+    merged: bool = False
+    bytes_before: int = 0
+    bytes_freed: int = 0
+    bytes_unused: int = 0
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.deleted or self.rewritten or self.leftovers or self.merged)
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "packs_deleted": self.deleted,
+            "packs_rewritten": self.rewritten,
+            "leftovers_deleted": self.leftovers,
+            "index_merged": self.merged,
+            "bytes_before": self.bytes_before,
+            "bytes_freed": self.bytes_freed,
+            "bytes_unused": self.bytes_unused,
+        }
+
+
+@dataclass
+class _Survey:
+    """Every pack file as it stands. ``strays`` are pack files that no index names."""
+
+    uses: list[Use]
+    strays: list[tuple[Path, int]]
+    index: Index
+
+    @property
+    def size(self) -> int:
+        return sum(use.size for use in self.uses) + sum(size for _file, size in self.strays)
+
+    @property
+    def empty(self) -> list[Use]:
+        return [use for use in self.uses if not use.needed]
+
+    def worth_rewriting(self, max_unused: float) -> list[Use]:
+        """Those with most unused bytes until at most ``max_unused`` percent are, and many small ones."""
+        full = [use for use in self.uses if use.needed]
+        allowed = sum(use.needed_bytes for use in full) * max_unused / 100
+        unused = sum(use.unused_bytes for use in full)
+        chosen = []
+        for use in sorted(full, key=lambda use: (-use.unused_bytes / use.size, use.pack)):
+            if unused <= allowed or not use.unused_bytes:
+                break
+            chosen.append(use)
+            unused -= use.unused_bytes
+        small = [use for use in full if use.size < SMALL and use not in chosen]
+        return chosen + small if len(small) >= MANY_SMALL else chosen
+
+
+def prune(
+    repository: Repository,
+    clock: Clock,
+    *,
+    max_unused: float = 5.0,
+    wait: float = 60.0,
+    check: bool = False,
+    without: Collection[str] = (),
+    progress: Optional[Progress] = None,
+) -> Pruned:
+    """Reclaim space; ``check`` says what would be done and writes nothing, as if the snapshots with the
+    digests ``without`` were forgotten. Raises RepositoryError, also when the repository is damaged in a way
+    that leaves open what is needed."""
+    if repository.append_only:
+        raise RepositoryError(
+            "This repository is append-only: nothing may be pruned",
+            where=str(repository.root),
+            fix="Where that is allowed, lift it with `continuity init --append-only no`",
+        )
+    references = References()
+    if check:
+        return _measured(_survey(repository, references, without), max_unused)
+    with maintaining(repository, clock, wait):
+        repository.clear_staging(OWNER)
+        result = Pruned()
+        before = _survey(repository, references)
+        result.bytes_before = before.size
+        if before.empty or before.strays:
+            before = _sweep(repository, references, clock, wait, result)
+        chosen = before.worth_rewriting(max_unused)
+        if chosen:
+            _rewrite(repository, before.index, chosen, progress)
+            result.rewritten = len(chosen)
+            before = _sweep(repository, references, clock, wait, result)
+            result.deleted = max(0, result.deleted - result.rewritten)
+        elif len(before.index.files) >= MANY_FILES:
+            with alone(repository, clock, wait), storing(repository.index):
+                Index(repository).merge(OWNER)
+            result.merged = True
+        repository.clear_staging(OWNER)
+        after = _survey(repository, references)
+        result.bytes_unused = sum(use.unused_bytes for use in after.uses)
+        result.bytes_freed = result.bytes_before - after.size
+        return result
+
+
+def _measured(survey: _Survey, max_unused: float) -> Pruned:
+    chosen = survey.worth_rewriting(max_unused)
+    freed = sum(use.size for use in survey.empty) + sum(size for _file, size in survey.strays)
+    freed += sum(use.unused_bytes for use in chosen)
+    return Pruned(
+        deleted=len(survey.empty),
+        rewritten=len(chosen),
+        leftovers=len(survey.strays),
+        merged=len(survey.index.files) >= MANY_FILES,
+        bytes_before=survey.size,
+        bytes_freed=freed,
+        bytes_unused=sum(use.unused_bytes for use in survey.uses if use.needed and use not in chosen),
+    )
+
+
+def _survey(repository: Repository, references: References, without: Collection[str] = ()) -> _Survey:
+    """Look at everything, snapshots that were published since the last look too. Raises RepositoryError
+    when it cannot be known what is needed, or what is needed is not there."""
+    published = [file for file in manifests.files(repository) if file.name[9:73] not in without]
+    index = Index(repository)
+    reader = BlockReader(repository, index)
+    try:
+        references.update(reader, published)
+    finally:
+        reader.close()
+    faults = [*index.damaged, *references.faults]
+    if faults:
+        raise _unsafe(f"it is not known what is needed: {'; '.join(map(str, faults[:3]))}", repository)
+    sizes = dict(pack_sizes(repository))
+    uses = {pack: Use(pack, sizes[pack]) for pack in index.packs() if pack in sizes}
+    lost = len(references.blocks) - _assign(index, references.blocks, uses)
+    if lost:
+        raise _unsafe(f"{lost} blocks that snapshots need are missing", repository)
+    strays = [(repository.pack_file(pack.hex()), size) for pack, size in sizes.items() if pack not in uses]
+    return _Survey(sorted(uses.values(), key=lambda use: use.pack), strays, index)
+
+
+def _assign(index: Index, needed: Iterable[bytes], uses: dict[bytes, Use]) -> int:
+    """Give every needed block to one pack; returns how many were found. A block that stands several times
+    stays where most is needed, so that a copy which a killed run has made is not made again."""
+    wanted = needed if isinstance(needed, (set, frozenset)) else set(needed)
+    places: dict[bytes, Place] = {}
+    several: dict[bytes, set[Place]] = {}
+    for file in index.files:
+        for digest, place in file:
+            if digest not in wanted or place.pack not in uses:
+                continue
+            first = places.setdefault(digest, place)
+            if first != place:
+                several.setdefault(digest, {first}).add(place)
+    share: dict[bytes, float] = dict.fromkeys(uses, 0.0)
+    for digest, place in places.items():
+        for one in several.get(digest, (place,)):
+            share[one.pack] += (HEADER.size + one.stored) / uses[one.pack].size
+    for digest, place in places.items():
+        best = max(several.get(digest, (place,)), key=lambda one: (share[one.pack], one.pack, -one.offset))
+        uses[best.pack].needed.append((digest, best))
+    return len(places)
+
+
+def _rewrite(repository: Repository, index: Index, chosen: list[Use], progress: Optional[Progress]) -> None:
+    """Copy what is needed into new packs and publish those; payloads are copied as they stand."""
+    packs = PackWriter(repository, OWNER)
+    since = done = 0
+
+    def publish() -> None:
+        packs.flush()
+        packs.sync()
+        index.publish(packs.published, OWNER)
+        packs.published.clear()
+
+    with storing(repository.root):
+        for number, use in enumerate(sorted(chosen, key=lambda use: use.pack)):
+            file = repository.pack_file(use.pack.hex())
+            content = file.read_bytes()
+            if sha256(content) != use.pack.hex():
+                raise _unsafe("a pack file was changed", repository, str(file))
+            for digest, place in sorted(use.needed, key=lambda one: one[1].offset):
+                payload = content[place.offset : place.offset + place.stored]
+                packs.add(digest, place.length, place.compression, payload, place.encryption)
+                since += len(payload)
+                if since >= CHECKPOINT:
+                    publish()
+                    since = 0
+            done += use.size
+            if progress:
+                progress(number + 1, done)
+        publish()
+
+
+def _sweep(repository: Repository, references: References, clock: Clock, wait: float, result: Pruned) -> _Survey:
+    """Alone: switch the index to the packs in which something is needed, then delete the others."""
+    with alone(repository, clock, wait), storing(repository.root):
+        survey = _survey(repository, references)
+        index, doomed = survey.index, {use.pack for use in survey.empty}
+        gone = doomed | index.missing
+        touched = [file for file in index.files if gone.intersection(file.packs)]
+        if touched:
+            kept = {(digest, place) for file in touched for digest, place in file if place.pack not in gone}
+            index.replace(touched, list(kept), OWNER)
+        for file in [repository.pack_file(pack.hex()) for pack in sorted(doomed)] + [one for one, _s in survey.strays]:
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
+        for folder in {repository.pack_file(pack.hex()).parent for pack in doomed}:
+            sync_folder(folder)
+        if len(index.files) - len(touched) + 1 >= MANY_FILES:
+            Index(repository).merge(OWNER)
+            result.merged = True
+        _clear_staging(repository)
+    result.deleted += len(doomed)
+    result.leftovers += len(survey.strays)
+    return _Survey([use for use in survey.uses if use.needed], [], Index(repository))
+
+
+def _clear_staging(repository: Repository) -> None:
+    """What killed writers left in tmp/: nobody is writing now."""
+    for name in os.listdir(repository.root / "tmp"):
+        if not name.startswith((".", "init-")):
+            repository.clear_staging(name)
+
+
+def pack_sizes(repository: Repository) -> Iterator[tuple[bytes, int]]:
+    """(pack, bytes) of every pack file, whether an index names it or not."""
+    for file in repository.packs.glob("??/*.pack"):
+        if is_digest(file.name[:64]):
+            with contextlib.suppress(FileNotFoundError):
+                yield bytes.fromhex(file.name[:64]), file.stat().st_size
+
+
+def _unsafe(why: str, repository: Repository, where: Optional[str] = None) -> DamagedError:
+    return DamagedError(
+        f"Prune does not touch a damaged repository: {why}",
+        where=where or str(repository.root),
+        fix="Run scrub and heal, or forget the damaged snapshots by name",
+    )
