@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Encryption in the age format (https://age-encryption.org/v1), by the library pyrage.
+
+An age file is a header of text lines, the last of which starts with ``---``, then a nonce of 16
+bytes and the payload in pieces of 64 KiB, each 16 bytes longer than what it holds. So the size
+of a whole age file can be told from its beginning and the size of what it holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, BinaryIO, Optional, Sequence
+
+from .faults import DamagedObjectError, OffsiteError, WrongIdentityError, required
+from .store import Peek
+
+_HEADER = re.compile(rb"age-encryption\.org/v1\n(?:.*\n)*?--- [A-Za-z0-9+/]{43}\n")
+_PIECE = 64 * 1024
+_TAG = 16
+_NONCE = 16
+_SHORTEST_HEADER = 120
+_LONGEST_HEADER = 64 * 1024
+
+
+def payload_size(plain: int) -> int:
+    """The bytes of an age file after its header."""
+    return _NONCE + plain + _TAG * max(1, -(-plain // _PIECE))
+
+
+def plausible(size: int, plain: int) -> bool:
+    """Whether an age file of this size may hold so many bytes."""
+    return _SHORTEST_HEADER <= size - payload_size(plain) <= _LONGEST_HEADER
+
+
+def fault(peek: Peek, plain: int) -> str:
+    """Why this cannot be an age file that holds so many bytes; empty when it can."""
+    header = _HEADER.match(peek.beginning)
+    if header is None:
+        return (
+            ""
+            if peek.beginning.startswith(b"age-encryption.org/v1\n")
+            and plausible(peek.size, plain)
+            and len(peek.beginning) >= 4096
+            else "is not an age file"
+        )
+    wanted = header.end() + payload_size(plain)
+    return "" if peek.size == wanted else f"has {peek.size} bytes instead of {wanted}"
+
+
+class Recipients:
+    """Public keys for which objects are encrypted."""
+
+    def __init__(self, keys: Sequence[Any], library: Any) -> None:
+        self._keys = list(keys)
+        self._library = library
+
+    def encrypt(self, source: Path, target: Path) -> str:
+        """Write the age file; the SHA-256 (hexadecimal) of what was read. Raises OSError."""
+        with open(source, "rb") as plain, open(target, "wb") as sealed:
+            reading = _Digesting(plain)
+            self._library.encrypt_io(reading, sealed, self._keys)
+        return reading.digest.hexdigest()
+
+
+class Identities:
+    """Private keys that open objects."""
+
+    def __init__(self, keys: Sequence[Any], library: Any) -> None:
+        self._keys = list(keys)
+        self._library = library
+
+    def decrypt(self, source: Path, target: Optional[Path], name: str) -> str:
+        """Write what the age file holds (None: nowhere); its SHA-256 (hexadecimal).
+
+        Raises WrongIdentityError, DamagedObjectError that name the object ``name``, and OSError.
+        """
+        with open(source, "rb") as sealed, open("/dev/null" if target is None else target, "wb") as plain:
+            writing = _Digesting(plain)
+            try:
+                self._library.decrypt_io(sealed, writing, self._keys)
+            except self._library.DecryptError as error:
+                if "No matching keys" in str(error):
+                    raise WrongIdentityError(
+                        "None of the given identities opens this object",
+                        where=name,
+                        fix="Name the file of an identity for whose public key the copy was made",
+                    ) from error
+                raise DamagedObjectError(f"The object is not a whole age file ({error})", where=name) from error
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                raise DamagedObjectError("The object was changed or cut off", where=name) from error
+        return writing.digest.hexdigest()
+
+
+class _Digesting:
+    """A file that digests what is read from it or written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(size)
+        self.digest.update(content)
+        return content
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return self._file.write(content)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _library() -> Any:
+    return required("pyrage", "pyrage", "Encryption in the age format")
+
+
+def read_recipients(keys: Sequence[str], file: Optional[str]) -> Recipients:
+    """Public keys as given and from a file, one a line. Raises OffsiteError when there are none."""
+    library = _library()
+    lines = [(key.strip(), "recipients") for key in keys]
+    if file is not None:
+        lines += [(line, f"{file}:{number}") for number, line in _lines(file)]
+    if not lines:
+        raise OffsiteError(
+            "There is no public key to encrypt for",
+            where=file,
+            fix="Make an identity with age-keygen, and name its public key in recipients or recipients_file",
+        )
+    return Recipients([_recipient(library, key, where) for key, where in lines], library)
+
+
+def _recipient(library: Any, key: str, where: str) -> Any:
+    try:
+        return library.ssh.Recipient.from_str(key) if key.startswith("ssh-") else library.x25519.Recipient.from_str(key)
+    except library.RecipientError as error:
+        private = key.upper().startswith("AGE-SECRET-KEY-")
+        raise OffsiteError(
+            "This is a private key, where a public one belongs" if private else "This is not a public key of age",
+            where=where,
+            fix="A public key starts with age1, ssh-ed25519 or ssh-rsa",
+        ) from error
+
+
+def read_identities(files: Sequence[str]) -> Identities:
+    """Private keys from files: age identities, one a line, or an SSH key. Raises OffsiteError when there are none."""
+    library = _library()
+    keys: list[Any] = []
+    for file in files:
+        content = _content(file)
+        try:
+            if b"-----BEGIN" in content:
+                keys.append(library.ssh.Identity.from_buffer(content))
+            else:
+                keys += [library.x25519.Identity.from_str(line) for _number, line in _lines(file)]
+        except library.IdentityError as error:
+            raise OffsiteError("This is not an identity of age", where=file, fix="age-keygen makes one") from error
+    if not keys:
+        raise OffsiteError(
+            "This needs an identity, the private key that opens the copy",
+            where=", ".join(files) or None,
+            fix="Name the file of one in identity_files",
+        )
+    return Identities(keys, library)
+
+
+def _content(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise OffsiteError(f"The file with keys cannot be read: {error.strerror}", where=file) from error
+
+
+def _lines(file: str) -> list[tuple[int, str]]:
+    """The lines that hold a key, with their numbers."""
+    text = _content(file).decode("utf-8", "replace")
+    numbered = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    return [(number, line) for number, line in numbered if line and not line.startswith("#")]
