@@ -78,27 +78,27 @@ class Destination:
         return os.open(_last(path), _READ, dir_fd=parent)
 
     @contextlib.contextmanager
-    def replacing(self, parent: int, path: bytes) -> Iterator[bytes]:
-        """A name beside ``path`` to build its successor under; it takes the place at the end, or goes."""
+    def replacing(self, parent: int, path: bytes, found: Optional[os.stat_result]) -> Iterator[bytes]:
+        """A name beside ``path`` (where ``found`` stands) to build its successor under; it takes the place at the end,
+        or goes."""
         name = b".continuity-restore-" + hashlib.sha256(_last(path)).hexdigest()[:16].encode()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=parent)
         try:
             yield name
-            self.put_aside(parent, path, keep_name=True)
+            self.put_aside(parent, path, found, keep_name=True)
             os.rename(name, _last(path), src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=parent)
             raise
 
-    def put_aside(self, parent: int, path: bytes, keep_name: bool = False) -> None:
-        """Keep what stands at ``path`` in the folder for replaced things, or remove it when there is none.
+    def put_aside(self, parent: int, path: bytes, found: Optional[os.stat_result], keep_name: bool = False) -> None:
+        """Keep what was ``found`` at ``path`` in the folder for replaced things, or remove it when there is none.
 
         With ``keep_name`` a file keeps its name until something is renamed over it, so that it is
         never missing.
         """
-        found = self.status(parent, path)
         if found is None:
             return
         is_folder = stat.S_ISDIR(found.st_mode)

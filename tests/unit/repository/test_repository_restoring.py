@@ -169,7 +169,7 @@ def test_where_nothing_can_be_written_it_says_so(world: Any, monkeypatch: pytest
     def refuse(*_unused: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere")
 
-    monkeypatch.setattr(os, "ftruncate", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
     with pytest.raises(ContinuityError, match="/somewhere: Cannot restore: No space left"):
         world.restore()
     monkeypatch.undo()
