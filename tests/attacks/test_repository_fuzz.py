@@ -25,6 +25,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils import snapsho
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import canonical, sha256
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.verifying import Verified
 
 FUZZ = int(os.environ.get("CONTINUITY_ATTACKS", "40"))
 SEED = int(os.environ.get("ATTACK_SEED", "20260131"))
@@ -221,3 +222,41 @@ def test_nothing_but_one_clear_word(sound: Path, tmp_path: Path, spoil: Callable
     assert everything_of(tree) == before
     assert refused or spoil is spoil_neighbours
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < MEMORY
+
+
+def put_pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def put_link(file: Path) -> None:
+    file.symlink_to("/dev/zero")
+
+
+def put_folder(file: Path) -> None:
+    file.mkdir()
+
+
+def put_hole(file: Path) -> None:
+    file.touch()
+    os.truncate(file, 1 << 41)
+
+
+@pytest.mark.parametrize("put", [put_pipe, put_link, put_folder, put_hole], ids=lambda put: put.__name__)
+@pytest.mark.parametrize("published", ["config.json", "manifests/*/*3-*.json", "index/*.index", "packs/*/*.pack"])
+def test_what_would_be_read_for_ever_is_not_read(
+    sound: Path, tmp_path: Path, published: str, put: Callable[[Path], None]
+) -> None:
+    repository = tmp_path / "repository"
+    shutil.copytree(sound / "repository", repository)
+    file = sorted(repository.glob(published))[0]
+    file.unlink()
+    put(file)
+    begun = time.monotonic()
+    noticed = False
+    for act in attempts(str(repository), str(sound / "tree"), str(tmp_path / "target"))[:-1]:
+        try:
+            found = act()
+            noticed = noticed or (isinstance(found, Verified) and bool(found.faults()))
+        except ContinuityError:
+            noticed = True
+    assert noticed and time.monotonic() - begun < SECONDS

@@ -16,7 +16,7 @@ from .compression import Payload, expand
 from .entries import Content, Entry, Order
 from .faults import DamagedError
 from .index import Index
-from .layout import Repository
+from .layout import Repository, open_published
 from .manifests import Manifest, Segment
 from .packs import MAX_BLOCK, Place
 
@@ -88,7 +88,7 @@ class BlockReader:
         last: Optional[tuple[bytes, int]] = getattr(self._own, "last", None)
         if last is not None and last[0] == pack:
             return last[1]
-        descriptor = os.open(self._repository.pack_file(pack.hex()), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = open_published(self._repository.pack_file(pack.hex()))
         with self._guard:
             self._opened.append(descriptor)
             if last is not None:

@@ -14,7 +14,7 @@ from typing import BinaryIO, Callable, Collection, Optional, Sequence
 from .blocks import BlockReader
 from .faults import DamagedError
 from .index import Index, IndexFile
-from .layout import Repository
+from .layout import Repository, open_published
 from .packs import Place
 
 _STRETCH = 4 * 1024 * 1024
@@ -76,7 +76,7 @@ class PackCheck:
         file = self._repository.pack_file(pack.hex())
         first, size = 0, 0
         try:
-            with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0) as stream:
+            with open(open_published(file), "rb", buffering=0) as stream:
                 while first < len(records):
                     begin = stream.tell() if whole else stream.seek(records[first][1].offset)
                     last, end = _stretch(records, first, begin)

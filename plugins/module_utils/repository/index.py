@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import struct
 from array import array
 from bisect import bisect_left
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Iterator, Sequence
 
 from .faults import DamagedError
-from .layout import Repository, is_digest, sha256, sync_folder
+from .layout import Repository, is_digest, read_published, sha256, sync_folder
 from .packs import Place
 
 MAGIC = b"FCINDEX1"
@@ -20,6 +21,7 @@ _COUNTS = struct.Struct(">II")
 _RECORD = struct.Struct(">32sIIIIBB2x")
 _PACK_OF = struct.Struct(">32xI16x")
 _START = len(MAGIC) + _COUNTS.size
+LARGEST = 1 << 31
 MANY_FILES = 8
 
 
@@ -42,7 +44,12 @@ class IndexFile:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        content = file.read_bytes()
+        try:
+            content = read_published(file, LARGEST)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ELOOP, errno.EIO):
+                raise DamagedError(f"The index file cannot be read: {error.strerror}", where=str(file)) from error
+            raise
         if sha256(content) != file.name[:64]:
             raise DamagedError("The index file was changed", where=str(file))
         if content[: len(MAGIC)] != MAGIC or len(content) < _START:

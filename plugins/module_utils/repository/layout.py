@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +22,9 @@ from .faults import DamagedError, RepositoryError
 FORMAT = "fleetops.continuity repository"
 VERSION = 1
 KNOWN_FEATURES: frozenset[str] = frozenset()
+LARGEST = 1 << 33
+"""Bytes: no pack file is larger, since its offsets have 32 bits."""
+LARGEST_CONFIG = 1 << 20
 _HOST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -61,6 +66,23 @@ def write_durably(file: Path, content: bytes) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def open_published(file: Path, most: int = LARGEST) -> int:
+    """A descriptor to read a published file. Raises OSError also for what was never published: a pipe or a
+    device that would be read for ever, a link, a file larger than any of its kind (``most`` bytes)."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a file that was published", str(file))
+    return descriptor
+
+
+def read_published(file: Path, most: int) -> bytes:
+    """The content of a published file, see ``open_published``."""
+    with open(open_published(file, most), "rb") as stream:
+        return stream.read()
 
 
 def make_folder(folder: Path) -> None:
@@ -133,7 +155,7 @@ class Repository:
     def open(cls, path: str) -> Repository:
         file = Path(path) / "config.json"
         try:
-            content = file.read_bytes()
+            content = read_published(file, LARGEST_CONFIG)
             config = json.loads(content)
         except FileNotFoundError as error:
             raise RepositoryError(
@@ -165,7 +187,7 @@ class Repository:
             return False
         file = self.root / "config.json"
         with storing(file):
-            config = json.loads(file.read_bytes())
+            config = json.loads(read_published(file, LARGEST_CONFIG))
             config.pop("sha256")
             config["append_only"] = wanted
             owner = f"init-{os.getpid()}"

@@ -13,11 +13,12 @@ from typing import Any, Collection, Mapping, Optional, Sequence, Union
 from . import forgotten
 from .faults import DamagedError, RepositoryError
 from .forgotten import Forgotten
-from .layout import Repository, canonical, check_host, is_digest, sha256
+from .layout import Repository, canonical, check_host, is_digest, read_published, sha256
 
 FORMAT = "fleetops.continuity manifest"
 VERSION = 1
 ID_LENGTH = 12
+LARGEST = 1 << 26
 _NAME = re.compile(r"(\d{8})-([0-9a-f]{64})\.json")
 _COUNTED = ("files", "directories", "symlinks", "fifos", "bytes")
 
@@ -105,7 +106,7 @@ def load(file: Path) -> Manifest:
     """Read one manifest. Raises DamagedError when it is not what its name says."""
     named = _NAME.fullmatch(file.name)
     try:
-        content = file.read_bytes()
+        content = read_published(file, LARGEST)
     except OSError as error:
         raise DamagedError(f"The manifest cannot be read: {error.strerror}", where=str(file)) from error
     if named is None or sha256(content) != named.group(2):

@@ -8,7 +8,17 @@ import contextlib
 import json
 from pathlib import Path
 
-from .layout import Repository, canonical, is_digest, sha256, storing, sync_folder, timestamp
+from .layout import (
+    LARGEST_CONFIG,
+    Repository,
+    canonical,
+    is_digest,
+    read_published,
+    sha256,
+    storing,
+    sync_folder,
+    timestamp,
+)
 from .manifests import Manifest
 
 
@@ -51,7 +61,7 @@ def file_of(repository: Repository, digest: str) -> Path:
 def fault(file: Path) -> str:
     """What is wrong with the file of a pin; empty when nothing is. What counts is that it is there."""
     try:
-        content = file.read_bytes()
+        content = read_published(file, LARGEST_CONFIG)
         document = json.loads(content)
     except OSError as error:
         return f"The pin cannot be read: {error.strerror}"

@@ -20,7 +20,7 @@ from . import manifests
 from .blocks import BlockReader
 from .faults import DamagedError, RepositoryError
 from .index import MANY_FILES, Index
-from .layout import Repository, is_digest, sha256, storing, sync_folder
+from .layout import LARGEST, Repository, is_digest, read_published, sha256, storing, sync_folder
 from .locks import alone, maintaining
 from .packs import HEADER, MAGIC, PACK_SIZE, PackWriter, Place
 from .references import References
@@ -229,7 +229,7 @@ def _rewrite(repository: Repository, index: Index, chosen: list[Use], progress: 
     with storing(repository.root):
         for number, use in enumerate(sorted(chosen, key=lambda use: use.pack)):
             file = repository.pack_file(use.pack.hex())
-            content = file.read_bytes()
+            content = read_published(file, LARGEST)
             if sha256(content) != use.pack.hex():
                 raise _unsafe("a pack file was changed", repository, str(file))
             for digest, place in sorted(use.needed, key=lambda one: one[1].offset):
