@@ -19,11 +19,12 @@ from ..journal.durable import sync_directory, write_all
 from . import originals
 from .catalogue import PARTIAL, Catalogue, Recognised, recognise
 from .compression import compressor, expanded
-from .files import LogError, LogFile, UnsettledError, open_log
+from .files import LogError, LogFile, UnsettledError, open_log, unmoved
 
-ATTEMPTS = 3
+ATTEMPTS = 5
 EXTENSIONS = {"gzip": ".gz", "zstd": ".zst"}
 _READ = 16 * 1024
+_BETWEEN = "Run again when it is not just being rotated"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ class Archived:
     def changed(self) -> bool:
         return bool(self.files or self.removed or self.truncated)
 
+    def render(self) -> str:
+        """One line for each stretch (``+``), each file removed (``-``) and each log cut (``~``)."""
+        folder = os.path.dirname(self.log)
+        added = [f"+ {os.path.join(folder, one['source'])}: {one['size_bytes']} bytes\n" for one in self.files]
+        return "".join(
+            [*added, *(f"- {path}\n" for path in self.removed), *(f"~ {path}: truncated\n" for path in self.truncated)]
+        )
+
 
 def archive_log(
     log: str, name: str, catalogue: str, settings: Settings, clock: Clock, *, check: bool = False
@@ -79,6 +88,7 @@ class _LogArchive:
     def __init__(self, log: str, name: str, catalogue: Catalogue, settings: Settings, clock: Clock) -> None:
         self._log, self._name, self._settings, self._clock = log, name, settings, clock
         self._catalogue = catalogue
+        self._opened: list[LogFile] = []
 
     def run(self, result: Archived, check: bool) -> None:
         if not check:
@@ -96,37 +106,41 @@ class _LogArchive:
             files = open_log(self._log, stack)
             if not files and not self._catalogue.entries:
                 raise LogError("There is no such log", where=self._log, fix="Correct the list of logs")
-            for one in recognise(files, self._catalogue.generations(), int(self._clock.now() * 1e9)):
-                if one.fault is not None:
-                    result.problems.append(one.fault)
-                elif not one.copying:
-                    self._file(one, result, check)
+            recognised = recognise(files, self._catalogue.generations(), int(self._clock.now() * 1e9))
+            copied = any(one.generation is None and not one.file.live and one.file.grew() for one in recognised)
+            if copied or not unmoved(self._log, files):
+                raise UnsettledError("It was rotated while it was looked at", where=self._log, fix=_BETWEEN)
+            self._opened = files
+            result.problems += [one.fault for one in recognised if one.fault is not None]
+            done = [self._file(one, result, check) for one in recognised if not one.copying and one.fault is None]
+            for file, generation, reached in done:
+                if self._settings.original != "keep" and reached > 0:
+                    cutting = self._settings.original == "truncate" and file.live
+                    reason = (self._truncate if cutting else self._remove)(file, generation, reached, result, check)
+                    if reason:
+                        result.kept.append({"path": file.path, "reason": reason})
 
-    def _file(self, one: Recognised, result: Archived, check: bool) -> None:
+    def _file(self, one: Recognised, result: Archived, check: bool) -> tuple[LogFile, Optional[str], int]:
+        """Archive what is new in one file: (the file, its generation, up to where it is archived)."""
         file, generation = one.file, one.generation.id if one.generation else None
-        reached = file.stat.st_size if one.unchanged else one.start
-        if not one.unchanged:
-            end = self._end(one)
-            if end > one.start and check:
-                result.files.append({"log": self._log, "source": file.name, "size_bytes": end - one.start})
-            elif end > one.start:
-                generation = generation or secrets.token_hex(8)
-                result.files.append(self._stretch(one, end, generation))
-            elif one.generation and list(one.generation.seen) != file.seen and not check:
-                self._catalogue.add("seen", generation=generation, seen=file.seen, source=file.name)
-            reached = max(end, one.start)
-        if self._settings.original != "keep" and reached > 0:
-            cutting = self._settings.original == "truncate" and file.live
-            reason = (self._truncate if cutting else self._remove)(file, generation, reached, result, check)
-            if reason:
-                result.kept.append({"path": file.path, "reason": reason})
+        if one.unchanged:
+            return file, generation, file.stat.st_size
+        start, end = one.mark.length, self._end(one)
+        if end > start and check:
+            result.files.append({"log": self._log, "source": file.name, "size_bytes": end - start})
+        elif end > start:
+            generation = generation or secrets.token_hex(8)
+            result.files.append(self._stretch(one, end, generation))
+        elif one.generation and list(one.generation.seen) != file.seen and not check:
+            self._catalogue.add("seen", generation=generation, seen=file.seen, source=file.name)
+        return file, generation, max(end, start)
 
     @staticmethod
     def _end(one: Recognised) -> int:
         """Up to where a file is taken: to its end when nobody writes to it, else to its last whole line."""
         if one.file.packing is not None:
             return one.file.whole()[0]
-        return one.file.end_of_lines(one.start) if originals.is_written(one.file) else one.file.stat.st_size
+        return one.file.end_of_lines(one.mark.length) if originals.is_written(one.file) else one.file.stat.st_size
 
     def _stretch(self, one: Recognised, end: int, generation: str) -> dict[str, Any]:
         file = one.file
@@ -138,7 +152,7 @@ class _LogArchive:
         try:
             fields = self._write(one, end, aside)
             self._prove(aside, fields)
-            self._settled(file, end, fields["beginning_sha256"])
+            self._settled(one, end, fields["beginning_sha256"])
             entry = self._catalogue.add(
                 "archived",
                 generation=generation,
@@ -157,17 +171,17 @@ class _LogArchive:
         return {"path": path, **entry}
 
     def _write(self, one: Recognised, end: int, aside: str) -> dict[str, Any]:
-        """Compress from ``one.start`` to ``end`` into a new file; the fields that follow from it."""
+        """Compress from the mark to ``end`` into a new file; the fields that follow from it."""
         settings = self._settings
-        beginning = one.file.beginnings([one.start]).get(one.start)
-        if beginning is None:
-            raise UnsettledError("It was cut while it was read", where=one.file.path)
+        beginning = one.file.beginnings([one.mark.length]).get(one.mark.length)
+        if beginning is None or beginning.hexdigest() != one.mark.sha256:
+            raise UnsettledError("It was cut while it was read", where=one.file.path, fix=_BETWEEN)
         plain, packed = hashlib.sha256(), hashlib.sha256()
         size = lines = written = 0
         engine = compressor(settings.compression, settings.level)
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            for piece in one.file.pieces(one.start, end):
+            for piece in one.file.pieces(one.mark.length, end):
                 beginning.update(piece)
                 plain.update(piece)
                 size += len(piece)
@@ -183,8 +197,8 @@ class _LogArchive:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        if size != end - one.start:
-            raise UnsettledError("It was cut while it was read", where=one.file.path)
+        if size != end - one.mark.length:
+            raise UnsettledError("It was cut while it was read", where=one.file.path, fix=_BETWEEN)
         return {
             "size_bytes": size,
             "compressed_bytes": written,
@@ -205,14 +219,14 @@ class _LogArchive:
         if state.hexdigest() != fields["sha256"]:
             raise LogError("This archive does not hold what was put in", where=path, fix="Check the disk, run again")
 
-    @staticmethod
-    def _settled(file: LogFile, end: int, sha256: str) -> None:
-        if file.packing is None:
-            again = file.beginnings([end]).get(end)
+    def _settled(self, one: Recognised, end: int, sha256: str) -> None:
+        """Raises UnsettledError unless what was read is what stands there, and comes next in the log."""
+        if one.file.packing is None:
+            again = one.file.beginnings([end]).get(end)
             if again is None or again.hexdigest() != sha256:
-                raise UnsettledError(
-                    "It changed while it was read", where=file.path, fix="Archive it when nothing rewrites it"
-                )
+                raise UnsettledError("It changed while it was read", where=one.file.path, fix=_BETWEEN)
+        if one.file.live and one.generation is None and not unmoved(self._log, self._opened):
+            raise UnsettledError("It was rotated while it was read", where=one.file.path, fix=_BETWEEN)
 
     def _remove(self, file: LogFile, generation: Optional[str], reached: int, result: Archived, check: bool) -> str:
         """Remove a file that is archived whole; why not, when that is not safe."""

@@ -10,7 +10,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from ..effects import Clock
 from ..journal.durable import locked
@@ -20,6 +20,20 @@ from .files import LogError
 from .names import logs_below, logs_of
 
 LOCK = ".lock"
+SHOWN = (
+    "path",
+    "log",
+    "source",
+    "size_bytes",
+    "compressed_bytes",
+    "ratio",
+    "lines",
+    "sha256",
+    "archive_sha256",
+    "compression",
+    "level",
+    "time",
+)
 _NAME_SUFFIX = ".jsonl"
 
 
@@ -61,6 +75,25 @@ def archive_logs(wanted: Wanted, clock: Clock, *, check: bool = False) -> list[A
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             return list(pool.map(work, logs))
+
+
+def summary(results: Sequence[Archived]) -> dict[str, Any]:
+    """All results as the module returns them."""
+    files = [entry for one in results for entry in one.files]
+    size = sum(entry["size_bytes"] for entry in files)
+    packed = sum(entry.get("compressed_bytes", 0) for entry in files)
+    return {
+        "changed": any(one.changed for one in results),
+        "files": [{key: entry[key] for key in SHOWN if key in entry} for entry in files],
+        "count": len(files),
+        "size_bytes": size,
+        "compressed_bytes": packed,
+        "ratio": round(packed / size, 4) if packed else None,
+        "removed": [path for one in results for path in one.removed],
+        "truncated": [path for one in results for path in one.truncated],
+        "kept": [entry for one in results for entry in one.kept],
+        "problems": [str(problem) for one in results for problem in one.problems],
+    }
 
 
 def find(wanted: Wanted, known: Mapping[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ A **generation** is one run of a log from its first line to its rotation. It is 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ _COPYING_NS = 60_000_000_000
 class Mark(NamedTuple):
     length: int
     sha256: str
+
+
+NOTHING = Mark(0, hashlib.sha256().hexdigest())
 
 
 @dataclass
@@ -122,13 +126,13 @@ def generations(entries: Iterable[Entry]) -> dict[str, Generation]:
 
 @dataclass(frozen=True)
 class Recognised:
-    """A file and where it stands: ``generation`` None for a new one; ``start`` is how much of it is
+    """A file and where it stands: ``generation`` None for a new one; ``mark`` is how much of it is
     archived; ``unchanged`` that there is nothing new in it; ``copying`` that logrotate is just making it;
     ``fault`` why it cannot be read."""
 
     file: LogFile
     generation: Optional[Generation] = None
-    start: int = 0
+    mark: Mark = NOTHING
     unchanged: bool = False
     copying: bool = False
     fault: Optional[ContinuityError] = None
@@ -162,7 +166,7 @@ def recognise(files: Sequence[LogFile], known: Sequence[Generation], now_ns: int
                 settle(Recognised(file, fault=error))
                 continue
             if match is not None:
-                settle(Recognised(file, match[0], match[1]))
+                settle(Recognised(file, *match))
     live = next((file for file in files if file.live), None)
     for file in files:
         if file.path not in result:
@@ -174,16 +178,16 @@ def recognise(files: Sequence[LogFile], known: Sequence[Generation], now_ns: int
     return [result[file.path] for file in files]
 
 
-def _longest(candidates: Sequence[Generation], file: LogFile) -> Optional[tuple[Generation, int]]:
+def _longest(candidates: Sequence[Generation], file: LogFile) -> Optional[tuple[Generation, Mark]]:
     """The generation of which the file holds most, and how much that is."""
     beginnings = file.beginnings([mark.length for one in candidates for mark in one.marks])
     matches = [
-        (one, mark.length)
+        (one, mark)
         for one in candidates
         for mark in one.marks
         if mark.length in beginnings and beginnings[mark.length].hexdigest() == mark.sha256
     ]
-    return max(matches, key=lambda match: match[1], default=None)
+    return max(matches, key=lambda match: match[1].length, default=None)
 
 
 def _may_be(generation: Generation, file: LogFile) -> bool:

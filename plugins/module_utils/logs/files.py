@@ -112,6 +112,18 @@ class LogFile:
             position = begin
         return start
 
+    def stands(self) -> bool:
+        """Whether it still has its name, and was not cut since it was opened."""
+        try:
+            named = os.lstat(self.path)
+        except FileNotFoundError:
+            return False
+        now = os.fstat(self.descriptor)
+        return (named.st_dev, named.st_ino) == (now.st_dev, now.st_ino) and now.st_size >= self.stat.st_size
+
+    def grew(self) -> bool:
+        return os.fstat(self.descriptor).st_size > self.stat.st_size
+
     def close(self) -> None:
         os.close(self.descriptor)
 
@@ -130,12 +142,22 @@ def open_log(log: str, stack: ExitStack) -> list[LogFile]:
                     continue
                 opened.callback(file.close)
                 files.setdefault((file.stat.st_dev, file.stat.st_ino), file)
-            if _listed(log) == listed and all(_stands(file) for file in files.values()):
+            if unmoved(log, list(files.values())):
                 stack.push(opened.pop_all())
                 return sorted(files.values(), key=lambda file: (file.live, file.stat.st_mtime_ns, -file.number))
-    raise UnsettledError(
-        "The files of this log do not stop being renamed", where=log, fix="Archive it between rotations"
-    )
+    raise UnsettledError("The files of this log do not stop being renamed", where=log, fix="Run again")
+
+
+def unmoved(log: str, files: Sequence[LogFile]) -> bool:
+    """Whether no rotation came in between since these files were opened."""
+    there = set()
+    for path, _number in _listed(log):
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return False
+        there.add((found.st_dev, found.st_ino))
+    return all(file.stands() for file in files) and there == {(file.stat.st_dev, file.stat.st_ino) for file in files}
 
 
 def _listed(log: str) -> list[tuple[str, int]]:
@@ -146,11 +168,3 @@ def _listed(log: str) -> list[tuple[str, int]]:
         raise LogError("This folder does not exist", where=folder, fix="Correct the list of logs") from error
     found = [(os.path.join(folder, member), number) for member, number in names.members(there, name)]
     return sorted([*found, *([(log, 0)] if name in there else [])], reverse=True)
-
-
-def _stands(file: LogFile) -> bool:
-    try:
-        now = os.lstat(file.path)
-    except FileNotFoundError:
-        return False
-    return (now.st_dev, now.st_ino) == (file.stat.st_dev, file.stat.st_ino)

@@ -27,7 +27,7 @@ def finish(bench: Bench, **options: str) -> None:
     bench.sound(**options)
     numbers = bench.numbers()
     assert sorted(numbers) == list(range(written)), "a line was lost, or came twice"
-    assert written > 200
+    assert written > 20
     assert numbers == sorted(numbers)
 
 
@@ -134,7 +134,7 @@ def test_originals_are_removed_under_a_writer(bench: Bench, mode: str) -> None:
     bench.start(mode)
     removed = 0
     for number in range(ROUNDS):
-        removed += len(bench.sound(original="remove")[0].removed)
+        removed += sum(len(one.removed) for one in bench.sound(original="remove"))
         if mode == "keep" and number % 2:
             rename(bench)
         time.sleep(0.02)
