@@ -18,6 +18,7 @@ from .repository.pruning import Progress, Pruned
 from .repository.retention import ALLOWED, PERIODS, Policy, Retention
 
 KEEP = ("last", *PERIODS)
+RULES = frozenset(f"keep_{name}" for name in (*KEEP, "within", "tags"))
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,24 @@ def retention_from(options: Mapping[str, Any]) -> Retention:
     unknown = set(options.get("allow") or ()) - set(ALLOWED)
     if unknown:
         raise ContinuityError(f"{sorted(unknown)[0]!r} cannot be allowed", fix=f"Say one of {', '.join(ALLOWED)}")
-    schedules = {tag: _policy(rules or {}) for tag, rules in (options.get("schedules") or {}).items()}
+    schedules = {}
+    for tag, rules in (options.get("schedules") or {}).items():
+        wrong = set(rules) - RULES if isinstance(rules, dict) else {str(rules)}
+        if wrong:
+            raise ContinuityError(
+                f"{sorted(wrong)[0]!r} is no rule",
+                where=f"schedules: {tag}",
+                fix=f"Rules are {', '.join(sorted(RULES))}",
+            )
+        schedules[tag] = _policy(rules)
     return Retention(_policy(options), schedules, frozenset(options.get("allow") or ()))
 
 
 def _policy(options: Mapping[str, Any]) -> Policy:
-    counts = {name: options.get(f"keep_{name}") or 0 for name in KEEP}
+    try:
+        counts = {name: int(options.get(f"keep_{name}") or 0) for name in KEEP}
+    except (TypeError, ValueError) as error:
+        raise ContinuityError(f"A rule is not a number: {error}", fix="Give a number, or -1 for all") from error
     return Policy(**counts, within=options.get("keep_within") or "", tags=tuple(options.get("keep_tags") or ()))
 
 

@@ -15,13 +15,25 @@ HELP = "Make a repository for snapshots"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repository", required=True, help="folder of the repository")
+    parser.add_argument("--append-only", choices=("yes", "no"), help="whether forget and prune refuse here")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
     repository, made = Repository.init(arguments.repository, SystemClock().now())
+    if arguments.append_only:
+        repository.set_append_only(arguments.append_only == "yes")
     if arguments.format == "json":
-        print(json.dumps({"repository": str(repository.root), "id": repository.id, "made": made}))
+        print(
+            json.dumps(
+                {
+                    "repository": str(repository.root),
+                    "id": repository.id,
+                    "made": made,
+                    "append_only": repository.append_only,
+                }
+            )
+        )
     else:
         print(f"{repository.root}: {'made' if made else 'is a repository already'} ({repository.id})")
     return 0

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Retention, prune, scrub and heal as an operator runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playbook import Playbook
+
+from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A host root with four snapshots of its state, the third one pinned."""
+    root = tmp_path / "root"
+    (root / "state").mkdir(parents=True)
+    for number in range(4):
+        (root / "state/changes").write_bytes(bytes([number]) * 50_000 + bytes(range(256)) * 9 * number)
+        wanted = snapshots.Wanted("pc2", (str(root / "state"),), tags=("nightly",), pin=number == 2)
+        snapshots.take_snapshot(str(root / "repository"), wanted, SystemClock())
+    return root
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Playbook:
+    return Playbook(tmp_path / "play", {"pc2": {}})
+
+
+def result(play: Playbook, module: str, *arguments: str, **options: Any) -> dict[str, Any]:
+    ran = play.task(module, options, *arguments)
+    assert "pc2" in ran.results, ran.output
+    return dict(ran.results["pc2"])
+
+
+def published(root: Path) -> dict[str, bytes]:
+    folder = root / "repository"
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.relative_to(folder).parts[0] not in ("locks", "tmp")
+    }
+
+
+def test_forget_says_what_it_would_do_does_it_and_is_done(play: Playbook, root: Path) -> None:
+    wanted = {"root": str(root), "keep_last": 1, "prune": True, "max_unused": 0}
+    before = published(root)
+    looked = result(play, "forget", "--check", "--diff", **wanted)
+    assert looked["changed"] and published(root) == before and looked["pruned"]["bytes_freed"] > 0
+    done = result(play, "forget", "--diff", **wanted)
+    assert done["changed"] and done["diff"]["prepared"] == looked["diff"]["prepared"]
+    assert [one["reasons"] for one in done["kept"]] == [["last snapshot"], ["pinned"]]
+    assert [one["sequence"] for one in done["dropped"]] == [2, 1]
+    assert done["diff"]["prepared"].splitlines()[2].split()[:2] == ["drop", done["dropped"][0]["id"]]
+    again = result(play, "forget", **wanted)
+    assert not again["changed"] and again["dropped"] == [] and again["kept"] == done["kept"]
+    assert not result(play, "forget", "--check", **wanted)["changed"]
+    verified = result(play, "verify", repository=f"{root}/repository")
+    assert not verified["failed"] and verified["verified"]["snapshots"] == 2
+
+
+def test_forget_refuses_what_would_be_a_mistake(play: Playbook, root: Path) -> None:
+    repository = f"{root}/repository"
+    for options, said in (
+        ({}, "no rule that would keep anything"),
+        ({"keep_within": "soon"}, "not a length of time"),
+        ({"snapshots": ["rp-none"]}, "no snapshot 'rp-none'"),
+        ({"schedules": {"nightly": {"keep_last": -2}}}, "cannot be -2"),
+        ({"schedules": {"nightly": {"keep_lost": 2}}}, "keep_lost"),
+    ):
+        refused = result(play, "forget", repository=repository, **options)
+        assert refused["failed"] and said in refused["msg"], refused["msg"]
+    pinned = next(one for one in snapshots.list_snapshots(repository)[0] if one["pinned"])
+    refused = result(play, "forget", repository=repository, snapshots=[pinned["id"]])
+    assert refused["failed"] and "is pinned" in refused["msg"]
+    allowed = result(play, "forget", repository=repository, snapshots=[pinned["id"]], allow=["pinned"])
+    assert allowed["changed"] and [one["id"] for one in allowed["dropped"]] == [pinned["id"]]
+    scheduled = result(play, "forget", repository=repository, schedules={"nightly": {"keep_last": 1}})
+    assert [one["reasons"] for one in scheduled["kept"]] == [["nightly: last snapshot"]]
