@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Flipped bits, full disks, power cuts in the middle of publishing.
 
-``ATTACK_FLIPS`` and ``ATTACK_FULL`` say how many; ``ATTACK_SEED`` repeats a run.
+``CONTINUITY_ATTACKS`` says how many; ``ATTACK_SEED`` repeats a run.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.effects import
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
 
-FLIPS = int(os.environ.get("ATTACK_FLIPS", "60"))
-FULL = int(os.environ.get("ATTACK_FULL", "12"))
+FLIPS = int(os.environ.get("CONTINUITY_ATTACKS", "60"))
+FULL = int(os.environ.get("CONTINUITY_ATTACKS", "12"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Repositories that an enemy wrote: whatever they say, nothing is written outside of the target.
 
-``ATTACK_FUZZ`` says how many mutations are tried; ``ATTACK_SEED`` repeats a run.
+``CONTINUITY_ATTACKS`` says how many mutations are tried; ``ATTACK_SEED`` repeats a run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.repository.ind
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.packs import PackWriter
 
-FUZZ = int(os.environ.get("ATTACK_FUZZ", "120"))
+FUZZ = int(os.environ.get("CONTINUITY_ATTACKS", "120"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 CONTENT = b"owned"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
