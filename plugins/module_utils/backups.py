@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from . import snapshots
-from .backup.copying import ITSELF, SNAPSHOT, SOURCE, Copier, Copy, write_text
+from . import agent_states, snapshots
+from .agent_states import host_states
+from .backup.copying import ITSELF, SNAPSHOT, SOURCE, Copier, Copy, Older, write_text
 from .backup.digests import SUMS, WORKERS, Digests, digests_of, read_sums, sidecar_text, sums_text
 from .backup.faults import BackupError
 from .backup.layout import Backup, Staging, free_id, make_id, parse_id, report_name
 from .backup.report import DIFFERS, Findings, document, render
-from .backup.sorting import DATABASE, SIDECAR, folder_of, place
-from .effects import Clock
+from .backup.sorting import DATABASE, LOGS, SIDECAR, folder_of, place
+from .effects import Clock, Runner
+from .logs import batch
 from .repository import paths
 from .repository.entries import Entry
 from .repository.layout import refusals, timestamp
@@ -31,27 +34,32 @@ from .repository.restoring import Progress
 from .source import Found
 from .sources import sqlite
 from .sources.patterns import Patterns
-from .sources.tree import TreeSource
+from .sources.tree import TreeSource, outermost
 
 TYPES = ("full", "incremental")
 FOLDER = "03_BACKUPS"
+_LISTS = ("source_paths", "log_paths", "document_paths", "exclude", "documents")
+_OF_AN_ARCHIVE = ("log", "source", "size_bytes", "compressed_bytes", "ratio", "lines", "sha256", "compression", "level")
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be backed up, and where to. ``states`` is the document of the agents' states;
-    ``backup_id`` None: named by the time; ``set_name`` is the schedule's, empty on demand."""
+    """What is to be backed up, and where to. ``states`` are the states of the agents of other hosts, by
+    host (``agent_states.host_states``); ``backup_id`` None: named by the time; ``set_name`` is the
+    schedule's, empty on demand."""
 
+    root: str
     host: str
     repository: str
     destination: str
     source_paths: tuple[str, ...]
-    states: Mapping[str, Any]
+    states: Mapping[str, Any] = field(default_factory=dict)
     log_paths: tuple[str, ...] = ()
     document_paths: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     documents: tuple[str, ...] = snapshots.DOCUMENTS
     backup_type: str = "full"
+    compression: str = "gzip"
     compression_level: str = "normal"
     backup_id: Optional[str] = None
     set_name: str = ""
@@ -69,7 +77,24 @@ class Made:
     planned: Sequence[str] = field(default_factory=list)
 
 
-def make_backup(wish: Wish, clock: Clock, *, check: bool = False, progress: Optional[Progress] = None) -> Made:
+def wish_for(root: str, given: Mapping[str, Any]) -> Wish:
+    """What was asked for by options of the module's names, with the defaults of the host root for the rest."""
+    chosen = {one.name: given[one.name] for one in fields(Wish) if given.get(one.name)}
+    chosen.update({key: tuple(map(str, chosen[key])) for key in _LISTS if key in chosen})
+    logs = os.path.join(root, "logs")
+    defaults: dict[str, Any] = {
+        "repository": os.path.join(root, "repository"),
+        "destination": os.path.join(root, FOLDER),
+        "source_paths": snapshots.default_sources(root),
+        "log_paths": (logs,) if os.path.isdir(logs) else (),
+    }
+    host = snapshots.host_name(root, given.get("host"))
+    return Wish(**{**defaults, **chosen, "root": os.path.abspath(root), "host": host})
+
+
+def make_backup(
+    wish: Wish, runner: Runner, clock: Clock, *, check: bool = False, progress: Optional[Progress] = None
+) -> Made:
     """Make a backup, unless the one of this name exists. Raises a ContinuityError when there is none then."""
     if wish.backup_type not in TYPES:
         raise BackupError(f"{wish.backup_type!r} is no type of a backup", fix=f"Use one of {', '.join(TYPES)}")
@@ -86,7 +111,7 @@ def make_backup(wish: Wish, clock: Clock, *, check: bool = False, progress: Opti
                 return _made(there, False)
             backup_id = wish.backup_id or free_id(staging, clock.now())
             with staging.build(backup_id) as building:
-                _fill(building, backup_id, staging, wish, clock, progress)
+                _fill(building, backup_id, staging, wish, runner, clock, progress)
                 folder = staging.publish(building, backup_id)
             return _made(staging.load(os.path.basename(folder)), True)
 
@@ -106,12 +131,22 @@ def _made(backup: Backup, new: bool) -> Made:
     return Made(backup, new, digests_of(backup.report_file).sha256)
 
 
+def _real_paths(given: Sequence[str]) -> list[bytes]:
+    return [os.fsencode(os.path.realpath(path)) for path in given]
+
+
 def _wanted(wish: Wish) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*wish.source_paths, *wish.document_paths)))
 
 
 def _fill(
-    building: str, backup_id: str, staging: Staging, wish: Wish, clock: Clock, progress: Optional[Progress]
+    building: str,
+    backup_id: str,
+    staging: Staging,
+    wish: Wish,
+    runner: Runner,
+    clock: Clock,
+    progress: Optional[Progress],
 ) -> None:
     """Everything that the backup is to hold, the report last."""
     begun, started = clock.now(), clock.monotonic()
@@ -133,6 +168,12 @@ def _fill(
     if outcome.manifest is None:
         raise BackupError("No snapshot was taken", where=wish.repository)
     snapshot = outcome.manifest
+    if snapshot.sources != tuple(map(paths.encode, outermost(_real_paths(_wanted(wish))))):
+        raise BackupError(
+            f"The restore point {snapshot.restore_point} is there already, of other paths: {', '.join(snapshot.sources)}",
+            where=wish.repository,
+            fix="Give another backup_id",
+        )
     faults = snapshots.verify_repository(
         wish.repository, [snapshot.digest], host=wish.host, expected=snapshot.digest
     ).faults()
@@ -141,9 +182,12 @@ def _fill(
             f"The restore point is damaged: {'; '.join(faults)}", where=wish.repository, fix="Heal the repository"
         )
     problems = snapshots.incomplete(outcome)
-    copier = _copier(building, staging, wish)
-    states = _copy_states(copier, wish, date, begun)
+    older = _older(staging) if wish.backup_type == "incremental" else None
+    copier = Copier(building, older)
+    states = _copy_states(copier, wish, date, runner, clock)
     problems += _copy_files(copier, wish, snapshot.digest)
+    archives, log_problems = _archive_logs(building, copier, older, wish, clock)
+    problems += log_problems
     written = timestamp(begun)
     sums = _write_sums(building, copier.write_sidecars(written))
     report = document(
@@ -165,7 +209,7 @@ def _fill(
             snapshot={**describe(snapshot), "repository": wish.repository},
             states=states,
             copies=copier.copies,
-            archives=[],
+            archives=archives,
             sent=[],
             offsite={},
             sums=sums,
@@ -178,23 +222,26 @@ def _fill(
     write_text(file + SIDECAR, sidecar_text(report_name(date), digests_of(file).sha256, written))
 
 
-def _copier(building: str, staging: Staging, wish: Wish) -> Copier:
-    older = staging.backups()[0] if wish.backup_type == "incremental" else []
-    if not older:
-        return Copier(building)
-    file = os.path.join(older[-1].folder, "SHA256SUMS")
+def _older(staging: Staging) -> Optional[Older]:
+    """The newest backup, whose files may be shared."""
+    backups = staging.backups()[0]
+    if not backups:
+        return None
+    file = os.path.join(backups[-1].folder, "SHA256SUMS")
     with open(file, encoding="utf-8") as stream:
-        return Copier(building, older[-1].folder, read_sums(stream.read(), file))
+        return Older(backups[-1].folder, read_sums(stream.read(), file))
 
 
-def _copy_states(copier: Copier, wish: Wish, date: str, now: float) -> Copy:
-    content = (json.dumps(wish.states, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode()
+def _copy_states(copier: Copier, wish: Wish, date: str, runner: Runner, clock: Clock) -> Copy:
+    own = {} if wish.host in wish.states else {wish.host: host_states(wish.root, wish.host, runner, clock)}
+    states = agent_states.document({**wish.states, **own}, clock)
+    content = (json.dumps(states, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode()
     copy = Copy(
         path=f"{DATABASE}/agent_states_{date}.json",
         source="",
         kind="states",
         digests=Digests.of(content),
-        modified=int(now * 1e9),
+        modified=int(clock.now() * 1e9),
         compared=ITSELF,
     )
     return copier.add(copy, [content])
@@ -202,7 +249,7 @@ def _copy_states(copier: Copier, wish: Wish, date: str, now: float) -> Copy:
 
 def _copy_files(copier: Copier, wish: Wish, snapshot: str) -> list[dict[str, str]]:
     """Copy what is for people out of the snapshot; then compare with the sources as they stand now."""
-    document_roots = [os.fsencode(os.path.realpath(path)) for path in wish.document_paths]
+    document_roots = _real_paths(wish.document_paths)
     entries: dict[str, Entry] = {}
     with snapshots.opened(wish.repository, snapshot, host=wish.host) as (_manifest, found, content_of):
         for entry in found:
@@ -253,6 +300,43 @@ def _compare(copy: Copy, entry: Entry) -> tuple[str, str]:
     return SNAPSHOT, "its content is another one though its size and time are the same" if untouched else ""
 
 
+def _archive_logs(
+    building: str, copier: Copier, older: Optional[Older], wish: Wish, clock: Clock
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Compress the logs into the backup: what was written since the older backup, whose catalogue is carried
+    on, else all that still stands on the host. The catalogue is published with the backup or not at all, so
+    a killed run takes no line with it."""
+    if not wish.log_paths:
+        return [], []
+    folder = os.path.join(building, LOGS)
+    catalogue = os.path.join(folder, "catalogue")
+    os.mkdir(catalogue, 0o700)
+    for path in older.sound(f"{LOGS}/catalogue/") if older else ():
+        shutil.copyfile(path, os.path.join(catalogue, os.path.basename(path)))
+    wanted = batch.Wanted(
+        wish.log_paths,
+        folder,
+        catalogue,
+        exclude=wish.exclude,
+        compression=wish.compression,
+        level=wish.compression_level,
+    )
+    archived = batch.archive_logs(wanted, clock)
+    os.unlink(os.path.join(catalogue, batch.LOCK))
+    described = []
+    for one in archived:
+        for stretch in one.files:
+            path = os.path.relpath(stretch["path"], building)
+            copier.adopt(path, source=one.log, kind="log", compared=SOURCE)
+            described.append({"file": path, **{key: stretch[key] for key in _OF_AN_ARCHIVE}})
+    for name in sorted(os.listdir(catalogue)):
+        copier.adopt(f"{LOGS}/catalogue/{name}", source="", kind="catalogue", compared=ITSELF)
+    problems = [
+        {"path": one.log, "kind": "log", "message": str(problem)} for one in archived for problem in one.problems
+    ]
+    return described, problems
+
+
 def _write_sums(building: str, found: Mapping[str, Digests]) -> dict[str, str]:
     """Write the files of sums; returns the SHA-256 of each."""
     digests = {}
@@ -267,8 +351,10 @@ def _plan(wish: Wish, clock: Clock) -> list[str]:
     """What a run would copy, as paths inside the backup. Reads the beginnings of files at most."""
     date, _time = parse_id(wish.backup_id or make_id(clock.now()))
     json_names = Patterns(wish.documents)
-    document_roots = [os.fsencode(os.path.realpath(path)) for path in wish.document_paths]
+    document_roots = _real_paths(wish.document_paths)
     planned = [f"{DATABASE}/agent_states_{date}.json"]
+    logs = batch.find(batch.Wanted(wish.log_paths, wish.destination, exclude=wish.exclude), {})
+    planned += [f"{LOGS}/{os.path.basename(log)}" for log in logs]
     for found in _walk(wish):
         source = paths.encode(found.path)
         kind = "sqlite" if _is_database(found) else "json" if json_names.match(found.path) else ""
@@ -281,10 +367,10 @@ def _plan(wish: Wish, clock: Clock) -> list[str]:
 
 def _walk(wish: Wish) -> Iterator[Found]:
     source = TreeSource(
-        [os.fsencode(os.path.realpath(path)) for path in _wanted(wish)],
+        _real_paths(_wanted(wish)),
         staging="",
         exclude=wish.exclude,
-        skip=[os.fsencode(os.path.realpath(path)) for path in (wish.repository, wish.destination)],
+        skip=_real_paths((wish.repository, wish.destination)),
     )
     return (found for found in source.walk() if isinstance(found, Found) and stat.S_ISREG(found.stat.st_mode))
 

@@ -47,12 +47,25 @@ class Copy:
         }
 
 
-class Copier:
-    """Fills the folder of a backup under construction. ``previous`` is an older backup whose equal files
-    may be shared, with the SHA-256 of each of its files."""
+@dataclass(frozen=True)
+class Older:
+    """A published backup whose files may be used again: its folder, the SHA-256 of each of its files."""
 
-    def __init__(self, folder: str, previous: Optional[str] = None, sums: Optional[Mapping[str, str]] = None) -> None:
-        self._folder, self._previous, self._sums = folder, previous, sums or {}
+    folder: str
+    sums: Mapping[str, str]
+
+    def sound(self, prefix: str) -> list[str]:
+        """The files whose paths inside the backup start like this, as far as they are what they were."""
+        paths = [path for path in self.sums if path.startswith(prefix) and not path.endswith(SIDECAR)]
+        files = {os.path.join(self.folder, path): self.sums[path] for path in paths}
+        return [file for file, sha256 in files.items() if os.path.isfile(file) and digests_of(file).sha256 == sha256]
+
+
+class Copier:
+    """Fills the folder of a backup under construction; ``older`` is one whose equal files may be shared."""
+
+    def __init__(self, folder: str, older: Optional[Older] = None) -> None:
+        self._folder, self._older = folder, older
         self.copies: list[Copy] = []
 
     def add(self, copy: Copy, pieces: Iterable[Union[bytes, int]]) -> Copy:
@@ -70,11 +83,11 @@ class Copier:
         self.copies.append(copy)
         return copy
 
-    def adopt(self, copy: Copy) -> Copy:
-        """A file that somebody else wrote into the folder."""
-        file = os.path.join(self._folder, copy.path)
+    def adopt(self, path: str, *, source: str, kind: str, compared: str) -> Copy:
+        """A file that somebody else wrote into the folder, and compared."""
+        file = os.path.join(self._folder, path)
         os.chmod(file, MODE)
-        _compare(file, copy)
+        copy = Copy(path, source, kind, digests_of(file), os.stat(file).st_mtime_ns, compared)
         self.copies.append(copy)
         return copy
 
@@ -88,10 +101,10 @@ class Copier:
         return found
 
     def _share(self, file: str, copy: Copy) -> bool:
-        if self._previous is None or self._sums.get(copy.path) != copy.digests.sha256:
+        if self._older is None or self._older.sums.get(copy.path) != copy.digests.sha256:
             return False
         try:
-            os.link(os.path.join(self._previous, copy.path), file, follow_symlinks=False)
+            os.link(os.path.join(self._older.folder, copy.path), file, follow_symlinks=False)
             if digests_of(file) == copy.digests:
                 return True
             os.unlink(file)

@@ -117,6 +117,15 @@ class Staging:
                 return backup
         return None
 
+    def chosen(self, backup_id: Optional[str]) -> tuple[list[Backup], list[str]]:
+        """As ``backups``, or only the one of this name. Raises BackupError when there is none."""
+        if backup_id is None:
+            return self.backups()
+        found = self.find(backup_id)
+        if found is None:
+            raise BackupError(f"There is no {backup_id} here", where=self.path, fix="List the backups without a name")
+        return [found], []
+
     @contextlib.contextmanager
     def turn(self, clock: Clock, wait: float) -> Iterator[None]:
         """Be the only one who changes this destination, and throw away what a killed one left behind.

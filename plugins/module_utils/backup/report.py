@@ -87,8 +87,10 @@ def summary(report: Mapping[str, Any], folder: str, checksum: str) -> list[str]:
     compared = [copy["compared_with"] for copy in report["catalogue"]]
     counted = ", ".join(f"{compared.count(what)} with {name}" for what, name in _COMPARED if what in compared)
     size = sum(copy["size_bytes"] for copy in report["catalogue"])
-    saved = sum(archive.get("size_bytes", 0) for archive in report["log_archives"])
-    ratio = f", {saved / _bytes(report['log_archives']):.0%} of their size" if _bytes(report["log_archives"]) else ""
+    plain, packed = (
+        sum(archive[key] for archive in report["log_archives"]) for key in ("size_bytes", "compressed_bytes")
+    )
+    ratio = f", {plain / 1e6:.1f} MB to {packed / plain:.0%} of that" if plain else ""
     snapshot = report["snapshot"]
     lines = [
         f"{report['backup_id']} of {report['host']}: {report['status']}, {report['verification_status']}",
@@ -112,7 +114,3 @@ _COMPARED = (
     ("snapshot", "what was read of a source that goes on changing"),
     ("itself", "what was generated"),
 )
-
-
-def _bytes(archives: Sequence[Mapping[str, Any]]) -> int:
-    return sum(int(archive.get("source_bytes", 0)) for archive in archives)

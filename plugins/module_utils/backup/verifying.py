@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Optional
+from typing import Optional, Sequence
 
 from .digests import SUMS, Digests, digests_below, digests_of, read_sums
 from .faults import BackupError
@@ -24,6 +24,12 @@ def verify(backup: Backup, *, expected: Optional[str] = None) -> list[str]:
         return [*_report(backup, expected), *_sums(backup)]
     except OSError as error:
         raise BackupError(f"The backup cannot be read: {error.strerror}", where=error.filename) from error
+
+
+def verify_all(backups: Sequence[Backup], *, expected: Optional[str] = None) -> dict[str, list[str]]:
+    """What is wrong with each backup, by its name; those with which nothing is are left out."""
+    faults = {backup.id: verify(backup, expected=expected) for backup in backups}
+    return {name: found for name, found in faults.items() if found}
 
 
 def _report(backup: Backup, expected: Optional[str]) -> list[str]:

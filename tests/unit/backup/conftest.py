@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.fleetops.continuity.plugins.module_utils import backups
 from ansible_collections.fleetops.continuity.plugins.module_utils.backups import Made, Wish
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line.local_runner import LocalRunner
 
 
 class SmallHost:
@@ -34,6 +35,7 @@ class SmallHost:
             "papers/manual.pdf": "%PDF-1.4\n",
             "papers/design.md": "# Design\n",
             "papers/schema.json": "{}",
+            "logs/Twin.log": "first line\nsecond line\n" * 50,
         }.items():
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +51,8 @@ class SmallHost:
             destination=str(self.destination),
             source_paths=(str(self.state),),
             document_paths=(str(self.papers),),
-            states={"agents": {"Twin": {"status": "healthy"}}},
+            log_paths=(str(folder / "logs"),),
+            root=str(folder),
         )
 
     def remember(self, fact: str) -> None:
@@ -58,7 +61,7 @@ class SmallHost:
             self.connection.execute("INSERT INTO facts VALUES (?)", [fact])
 
     def make(self, *, check: bool = False, **wanted: Any) -> Made:
-        return backups.make_backup(replace(self.wish, **wanted), SystemClock(), check=check)
+        return backups.make_backup(replace(self.wish, **wanted), LocalRunner(), SystemClock(), check=check)
 
     def inside(self, folder: str, source: Path) -> Path:
         """Where in a published backup the copy of a source lies."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -52,13 +53,13 @@ def test_the_report_has_the_keys_of_the_contract_in_their_order(host: SmallHost)
     assert states.name == "agent_states_2026-01-31.json"
     assert hashlib.sha256(states.read_bytes()).hexdigest() == report["database_snapshot"]["checksum"]
     assert states.stat().st_size == report["database_snapshot"]["size_bytes"]
-    assert json.loads(states.read_text()) == host.wish.states
+    assert set(json.loads(states.read_text())["hosts"]) == {"pc2"}
     for key in ("compressed_logs", "icloudfire_sync"):
         assert set(report[key]) == {"count", "files"} and report[key]["count"] == len(report[key]["files"])
     files = [path for path in Path(made.backup.folder).rglob("*") if path.is_file()]
     own = {"SHA256SUMS", "MD5SUMS", "backup_report_2026-01-31.json"}
     payload = [path for path in files if path.name not in own and path.suffix != ".checksum"]
-    assert report["total_files_backed_up"] == report["checksums_generated"] == len(payload) == 8
+    assert report["total_files_backed_up"] == report["checksums_generated"] == len(payload) == 10
 
 
 def test_files_lie_where_a_person_looks_for_them(host: SmallHost) -> None:
@@ -85,7 +86,7 @@ def test_the_standard_tools_accept_the_sums(host: SmallHost, program: str, sums:
     folder = host.make().backup.folder
     checked = subprocess.run([program, "--check", "--strict", sums], cwd=folder, capture_output=True, check=False)
     assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.count(b": OK") == 2 * 9
+    assert checked.stdout.count(b": OK") == 2 * 11
     assert b"odd %5C name%0A with %25 and \xc3\xbcn\xc3\xaf%FF.md: OK" in checked.stdout
     victim = next(path for path in Path(folder, "legal").rglob("*.pdf"))
     victim.chmod(0o600)
@@ -137,7 +138,11 @@ def test_check_mode_says_what_a_run_then_copies(host: SmallHost) -> None:
     assert looked.new and looked.backup is None
     assert not host.destination.exists() and not os.path.exists(host.wish.repository)
     made = host.make(backup_id="BACKUP_2026-01-31_020000")
-    assert [copy["path"] for copy in made.backup.report["catalogue"]] == list(looked.planned)
+    copied = [copy["path"] for copy in made.backup.report["catalogue"]]
+    assert [path for path in copied if not path.startswith("logs/")] == [
+        path for path in looked.planned if not path.startswith("logs/")
+    ]
+    assert [path for path in looked.planned if path.startswith("logs/")] == ["logs/Twin.log"]
 
 
 def test_an_incremental_backup_is_complete_and_shares_what_is_equal(host: SmallHost) -> None:
@@ -168,11 +173,52 @@ def test_an_incremental_backup_does_not_trust_what_rotted_in_the_older_one(host:
     assert verifying.verify(later) == []
 
 
+def test_every_line_of_a_log_is_in_one_archive(host: SmallHost) -> None:
+    log = host.folder / "logs" / "Twin.log"
+    text = log.read_bytes()
+    full = host.make(backup_id="BACKUP_2026-01-31_020000").backup
+    with log.open("ab") as stream:
+        stream.write(b"third line\n")
+    later = host.make(backup_id="BACKUP_2026-02-01_020000", backup_type="incremental").backup
+    anew = host.make(backup_id="BACKUP_2026-02-02_020000", compression_level="high").backup
+    plain = [
+        b"".join(
+            gzip.decompress(Path(backup.folder, name).read_bytes())
+            for name in backup.report["compressed_logs"]["files"]
+        )
+        for backup in (full, later, anew)
+    ]
+    assert plain == [text, b"third line\n", text + b"third line\n"]
+    (archive,) = full.report["log_archives"]
+    assert (
+        archive["ratio"] == pytest.approx(archive["compressed_bytes"] / len(text), abs=1e-4) and archive["ratio"] < 0.2
+    )
+    assert anew.report["log_archives"][0]["level"] == 9 and anew.report["inputs"]["compression_level"] == "high"
+    assert "logs            1 compressed, 0.0 MB to" in "\n".join(summary(full.report, full.folder, ""))
+
+
+def test_a_killed_backup_takes_no_line_of_a_log_with_it(host: SmallHost, monkeypatch) -> None:
+    host.make(backup_id="BACKUP_2026-01-31_020000")
+    with (host.folder / "logs" / "Twin.log").open("ab") as stream:
+        stream.write(b"third line\n")
+
+    def killed(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Staging, "publish", killed)
+        host.make(backup_type="incremental")
+    later = host.make(backup_type="incremental").backup
+    (name,) = later.report["compressed_logs"]["files"]
+    assert gzip.decompress(Path(later.folder, name).read_bytes()) == b"third line\n"
+
+
 def test_every_copy_was_compared_with_its_source(host: SmallHost) -> None:
     report = report_of(host.make())
     compared = {copy["source"]: copy["compared_with"] for copy in report["catalogue"]}
     assert compared.pop(str(host.database)) == "snapshot"
     assert compared.pop("") == "itself"
+    assert str(host.folder / "logs/Twin.log") in compared
     assert set(compared.values()) == {"source"}
 
 
@@ -275,7 +321,7 @@ def test_the_summary_says_the_same_with_the_reports_own_checksum(host: SmallHost
     said = "\n".join(summary(made.backup.report, made.backup.folder, made.checksum))
     assert made.backup.id in said and made.backup.folder in said
     assert f"SHA-256 {hashlib.sha256(Path(made.backup.report_file).read_bytes()).hexdigest()}" in said
-    assert "6 with the source as it stands, 1 with what was read" in said
+    assert "7 with the source as it stands, 1 with what was read" in said
 
 
 def test_long_names_leave_room_for_their_sidecars(host: SmallHost) -> None:
