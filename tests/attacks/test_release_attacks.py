@@ -81,20 +81,20 @@ def archive_of(folder, release_id, files=300, size=2000):
 def test_a_killed_staging_publishes_nothing_or_everything(tmp_path):
     archive, digest = archive_of(tmp_path, "r-1")
     root = str(tmp_path / "root")
-    began = time.monotonic()
-    Releases(str(tmp_path / "measured")).stage(archive, digest)
-    takes = time.monotonic() - began
+    within = 0.1
     published = 0
     for _unused in range(KILLS):
         process = start(STAGE, root, archive, digest)
         process.stdout.readline()
-        time.sleep(random.uniform(0.0, takes * 1.2))
+        time.sleep(random.uniform(0.0, within))
         process.send_signal(signal.SIGKILL)
         said, _errors = process.communicate()
         releases = Releases(root)
         assert releases.staged() in ([], ["r-1"])
         if "staged" in said:
             assert releases.staged() == ["r-1"]
+        # Follows the machine's speed, so that kills fall before and after the publication.
+        within *= 0.8 if releases.staged() else 1.3
         if releases.staged():
             assert releases.verify("r-1") == []
             published += 1
@@ -102,7 +102,7 @@ def test_a_killed_staging_publishes_nothing_or_everything(tmp_path):
     Releases(root).stage(archive, digest)
     assert Releases(root).verify("r-1") == []
     assert sorted(os.listdir(os.path.join(root, "releases"))) == [".lock", "r-1"]
-    print(f"{KILLS} kills within {takes:.2f} s of work: {published} published whole, {KILLS - published} not at all")
+    print(f"{KILLS} kills: {published} published whole, {KILLS - published} not at all")
     assert 0 < published < KILLS
 
 
