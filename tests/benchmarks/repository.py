@@ -41,7 +41,7 @@ import repository_tools
 from repository_report import Cost
 from repository_tools import Place, Tool
 
-OPERATIONS = ("first", "no change", "1 % change", "verify", "restore", "one file")
+OPERATIONS = ("first", "no change", "1 % change", "verify", "verify files", "restore", "one file")
 SNAPSHOTS = OPERATIONS[:3]
 CHANGES = 10
 BULK = 0.1
@@ -135,6 +135,8 @@ class Run:
             if operation == "1 % change":
                 repository_corpus.change(tree, 1)
             for tool, place in places:
+                if operation not in (*SNAPSHOTS, *tool.operations):
+                    continue
                 self._operation(turn, operation, tool, place)
                 if operation == "first":
                     self.sizes[tool.name, "first"] = size_of(place.repository)

@@ -88,7 +88,9 @@ def continuity(encrypted: bool) -> Tool:
         sys.executable,
         {
             "snapshot": lambda place: command(place, "snapshot", "--host", "bench", *identity(place), place.tree),
-            "verify": lambda place: command(place, "verify", *identity(place)),
+            # As deep as the others go: every stored byte, every block. Then what only a restore would find.
+            "verify": lambda place: command(place, "verify", "--level", "data", *identity(place)),
+            "verify files": lambda place: command(place, "verify", "--level", "files", *identity(place)),
             "restore": lambda place: command(place, "restore", "latest", "--target", place.target, *identity(place)),
             "one file": lambda place: command(
                 place, "restore", "latest", "--target", place.target, "--include", place.one_file, *identity(place)
