@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from . import agent_states, snapshots
+from . import agent_states, backup_offsite, snapshots
 from .agent_states import host_states
 from .backup.copying import ITSELF, SNAPSHOT, SOURCE, Copier, Copy, Older, write_text
 from .backup.digests import SUMS, WORKERS, Digests, digests_of, read_sums, sidecar_text, sums_text
@@ -46,7 +46,7 @@ _OF_AN_ARCHIVE = ("log", "source", "size_bytes", "compressed_bytes", "ratio", "l
 class Wish:
     """What is to be backed up, and where to. ``states`` are the states of the agents of other hosts, by
     host (``agent_states.host_states``); ``backup_id`` None: named by the time; ``set_name`` is the
-    schedule's, empty on demand."""
+    schedule's, empty on demand; ``offsite`` are settings of ``backup_offsite``, empty for no copy elsewhere."""
 
     root: str
     host: str
@@ -61,6 +61,7 @@ class Wish:
     backup_type: str = "full"
     compression: str = "gzip"
     compression_level: str = "normal"
+    offsite: Mapping[str, Any] = field(default_factory=dict)
     backup_id: Optional[str] = None
     set_name: str = ""
     wait: float = 60.0
@@ -187,7 +188,8 @@ def _fill(
     states = _copy_states(copier, wish, date, runner, clock)
     problems += _copy_files(copier, wish, snapshot.digest)
     archives, log_problems = _archive_logs(building, copier, older, wish, clock)
-    problems += log_problems
+    sent = backup_offsite.send(wish.offsite, wish.repository, wish.host, copier.copies, clock, wish.wait)
+    problems += log_problems + sent.problems
     written = timestamp(begun)
     sums = _write_sums(building, copier.write_sidecars(written))
     report = document(
@@ -210,8 +212,8 @@ def _fill(
             states=states,
             copies=copier.copies,
             archives=archives,
-            sent=[],
-            offsite={},
+            sent=sent.files,
+            offsite=sent.described,
             sums=sums,
             problems=problems,
             seconds=clock.monotonic() - started,

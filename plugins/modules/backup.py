@@ -100,6 +100,46 @@ options:
     type: list
     elements: str
     default: []
+  offsite:
+    description:
+      - Send the restore point and the documents off-site, too, as M(fleetops.continuity.offsite) does. When that
+        fails the backup is made all the same, and RV(problems) says why.
+    type: dict
+    suboptions:
+      destination:
+        description: Where to, a path or an address.
+        type: str
+        required: true
+      endpoint:
+        description: Address of a service that speaks the protocol of O(offsite.destination) elsewhere.
+        type: str
+      region:
+        description: Region of an S3 bucket.
+        type: str
+      profile:
+        description: Section of O(offsite.credentials_file) for S3.
+        type: str
+      credentials_file:
+        description: File on the host with the credentials.
+        type: path
+      ca_file:
+        description: File on the host with the certificates of a private authority.
+        type: path
+      recipients:
+        description: Public keys for which everything is encrypted.
+        type: list
+        elements: str
+      recipients_file:
+        description: File on the host with public keys, one a line.
+        type: path
+      parallel:
+        description: How many objects travel at once.
+        type: int
+        default: 4
+      append_only:
+        description: Whether nothing may ever be withdrawn.
+        type: bool
+        default: false
   states:
     description:
       - The states of the agents of all hosts of the fleet, by the name of the host, as
@@ -221,6 +261,21 @@ ARGUMENTS = {
     "log_paths": {"type": "list", "elements": "path"},
     "document_paths": {"type": "list", "elements": "path", "default": []},
     "exclude": {"type": "list", "elements": "str", "default": []},
+    "offsite": {
+        "type": "dict",
+        "options": {
+            "destination": {"type": "str", "required": True},
+            "endpoint": {"type": "str"},
+            "region": {"type": "str"},
+            "profile": {"type": "str"},
+            "credentials_file": {"type": "path"},
+            "ca_file": {"type": "path"},
+            "recipients": {"type": "list", "elements": "str"},
+            "recipients_file": {"type": "path"},
+            "parallel": {"type": "int", "default": 4},
+            "append_only": {"type": "bool", "default": False},
+        },
+    },
     "states": {"type": "dict"},
     "repository": {"type": "path"},
     "wait": {"type": "float", "default": 60},

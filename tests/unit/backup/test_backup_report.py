@@ -18,13 +18,14 @@ from pathlib import Path
 import pytest
 from conftest import SmallHost, facts, report_of
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils import copies, document_copies, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup import layout, sorting, verifying
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.faults import BackupError
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.layout import Staging
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.report import summary
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
+from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
 
 CONTRACT = [
     "backup_id",
@@ -322,6 +323,35 @@ def test_the_summary_says_the_same_with_the_reports_own_checksum(host: SmallHost
     assert made.backup.id in said and made.backup.folder in said
     assert f"SHA-256 {hashlib.sha256(Path(made.backup.report_file).read_bytes()).hexdigest()}" in said
     assert "7 with the source as it stands, 1 with what was read" in said
+
+
+def test_documents_and_restore_points_go_off_site(host: SmallHost) -> None:
+    pyrage = pytest.importorskip("pyrage", reason="encrypting off-site copies needs pyrage")
+    identity = pyrage.x25519.Identity.generate()
+    keys = host.folder / "identity.txt"
+    keys.write_text(f"{identity}\n")
+    offsite = {"destination": str(host.folder / "far"), "recipients": [str(identity.to_public())]}
+    report = report_of(host.make(offsite=offsite))
+    expected = [copy["path"] for copy in report["catalogue"] if copy["path"].startswith(("legal/", "technical/"))]
+    assert report["icloudfire_sync"] == {"count": 5, "files": expected} and report["status"] == "SUCCESS"
+    assert report["offsite"]["documents"] == 5 and report["offsite"]["restore_points"] >= 3
+    restored = host.folder / "restored"
+    far = copies.Copy(Destination(offsite["destination"]))
+    document_copies.restore(far, "pc2", [str(keys)], str(restored))
+    assert Path(f"{restored}{host.papers}/manual.pdf").read_text() == "%PDF-1.4\n"
+    copies.restore(far, "latest", [str(keys)], target=str(restored))
+    assert facts(Path(f"{restored}{host.database}")) == ["first"]
+    again = report_of(host.make(offsite=offsite))
+    assert again["icloudfire_sync"]["count"] == 5 and again["offsite"]["documents"] == 0
+
+
+def test_an_endpoint_that_fails_makes_a_partial_backup(host: SmallHost) -> None:
+    (host.folder / "far").write_text("no folder")
+    report = report_of(host.make(offsite={"destination": str(host.folder / "far"), "recipients": ["age1nonsense"]}))
+    assert report["status"] == "PARTIAL" and report["icloudfire_sync"]["count"] == 0
+    assert [one["kind"] for one in report["problems"]] == ["offsite"]
+    with pytest.raises(BackupError, match="colour: off-site copies have no such setting"):
+        host.make(offsite={"destination": "/far", "colour": "red"})
 
 
 def test_long_names_leave_room_for_their_sidecars(host: SmallHost) -> None:
