@@ -18,13 +18,16 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.errors import 
 
 COMMANDS: dict[str, str] = {
     "audit": "audit",
+    "backup": "backup",
     "boot-check": "boot_check",
     "deadman": "deadman",
     "forget": "forget",
     "init": "init",
+    "offsite": "offsite",
     "prune": "prune",
     "restore": "restore",
     "rollback": "rollback",
+    "scheduled": "scheduled",
     "snapshot": "snapshot",
     "snapshots": "snapshots",
     "status": "status",

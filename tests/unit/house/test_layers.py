@@ -17,7 +17,7 @@ ENGINE = PLUGINS / "module_utils"
 COLLECTION = "ansible_collections.fleetops.continuity.plugins"
 SHARED = {"fleet", "journal", "errors", "effects"}
 """What every engine package may import, beside itself."""
-CONTRACTS = {"source": {"repository", "sources"}, "host": {"rollout"}}
+CONTRACTS = {"age_keys": {"repository", "offsite"}, "source": {"repository", "sources"}, "host": {"rollout"}}
 """Single files that stand between packages, and the packages that may import them."""
 COMPOSERS = {"agent_states", "backup_offsite", "backups", "copies", "document_copies", "host", "maintenance", "offsite_calls", "snapshots"}
 """The files that put the real parts together: they may import any package of the engine."""
