@@ -73,10 +73,19 @@ def default_sources(root: str) -> tuple[str, ...]:
 
 
 def take_snapshot(
-    repository_path: str, wanted: Wanted, clock: Clock, *, check: bool = False, progress: Optional[Progress] = None
+    repository_path: str,
+    wanted: Wanted,
+    clock: Clock,
+    *,
+    check: bool = False,
+    progress: Optional[Progress] = None,
+    recipients: Sequence[str] = (),
+    recipients_file: Optional[str] = None,
+    identity_files: Sequence[str] = (),
 ) -> Outcome:
-    """Take a snapshot, making the repository when there is none. A restore point that exists for this host
-    already is returned as it is. ``check`` reads and compares, and writes nothing."""
+    """Take a snapshot, making the repository when there is none, with recipients an encrypted one (see
+    ``Repository.init``). A restore point that exists for this host already is returned as it is. ``check``
+    reads and compares, and writes nothing."""
     import tempfile
 
     sources = _real(wanted.sources)
@@ -85,7 +94,16 @@ def take_snapshot(
             with tempfile.TemporaryDirectory(prefix="continuity-") as folder:
                 empty, _made = Repository.init(folder, clock.now())
                 return _take(empty, wanted, sources, repository_path, clock, True, progress)
-        repository = Repository.open(repository_path) if check else Repository.init(repository_path, clock.now())[0]
+        if check:
+            repository = Repository.open(repository_path, identity_files)
+        else:
+            repository, _made = Repository.init(
+                repository_path,
+                clock.now(),
+                recipients=recipients,
+                recipients_file=recipients_file,
+                identity_files=identity_files,
+            )
         return _take(repository, wanted, sources, repository_path, clock, check, progress)
 
 
@@ -201,11 +219,13 @@ def restore_snapshot(
     include: Sequence[str] = (),
     check: bool = False,
     progress: Optional[Progress] = None,
+    identity_files: Sequence[str] = (),
 ) -> tuple[Manifest, Restored]:
-    """Restore to ``target`` (a folder that stands for ``/``), or in place when it is None."""
+    """Restore to ``target`` (a folder that stands for ``/``), or in place when it is None. ``identity_files``
+    name private keys of age, for an encrypted repository, here and below."""
     from .repository.restoring import Restore, Selection
 
-    repository = Repository.open(repository_path)
+    repository = Repository.open(repository_path, identity_files)
     with _reading(repository_path):
         manifest = manifests.find(repository, snapshot, host)
         reader = BlockReader(repository, Index(repository))
@@ -231,24 +251,27 @@ def verify_repository(
     level: str = "files",
     expected: Optional[str] = None,
     progress: Optional[Progress] = None,
+    identity_files: Sequence[str] = (),
 ) -> Verified:
     """Verify named snapshots, or all."""
     from .repository.verifying import verify
 
-    repository = Repository.open(repository_path)
+    repository = Repository.open(repository_path, identity_files)
     with _reading(repository_path):
         chosen = [manifests.find(repository, name, host) for name in snapshots] or None
         return verify(repository, chosen, host=host, level=level, expected=expected, progress=progress)
 
 
-def compare_tree(repository_path: str, snapshot: str, target: str, *, host: Optional[str] = None) -> Compared:
+def compare_tree(
+    repository_path: str, snapshot: str, target: str, *, host: Optional[str] = None, identity_files: Sequence[str] = ()
+) -> Compared:
     """Compare what stands below ``target`` (which stands for ``/``) with a snapshot."""
     import tempfile
 
     from .repository.comparing import compare
     from .sources.tree import TreeSource
 
-    repository = Repository.open(repository_path)
+    repository = Repository.open(repository_path, identity_files)
     with _reading(repository_path):
         manifest = manifests.find(repository, snapshot, host)
         reader = BlockReader(repository, Index(repository))
@@ -287,10 +310,10 @@ def list_snapshots(
 
 @contextmanager
 def opened(
-    repository_path: str, snapshot: str, *, host: Optional[str] = None
+    repository_path: str, snapshot: str, *, host: Optional[str] = None, identity_files: Sequence[str] = ()
 ) -> Iterator[tuple[Manifest, Iterator[Entry], Callable[[Content], Iterator[Piece]]]]:
     """A snapshot to read from: its manifest, its entries in order, and what yields the content of one."""
-    repository = Repository.open(repository_path)
+    repository = Repository.open(repository_path, identity_files)
     with _reading(repository_path):
         manifest = manifests.find(repository, snapshot, host)
         reader = BlockReader(repository, Index(repository))
@@ -300,9 +323,11 @@ def opened(
         reader.close()
 
 
-def list_entries(repository_path: str, snapshot: str, *, host: Optional[str] = None) -> Iterator[dict[str, Any]]:
+def list_entries(
+    repository_path: str, snapshot: str, *, host: Optional[str] = None, identity_files: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
     """What a snapshot holds: path (encoded), type, mode, size, sha256 and md5 of each entry, in order."""
-    with opened(repository_path, snapshot, host=host) as (_manifest, entries, _content):
+    with opened(repository_path, snapshot, host=host, identity_files=identity_files) as (_manifest, entries, _content):
         for entry in entries:
             yield {
                 "path": paths.encode(entry.path),

@@ -26,6 +26,7 @@ class BlockReader:
 
     def __init__(self, repository: Repository, index: Index) -> None:
         self._repository = repository
+        self._kept = repository.blocks
         self._index = index
         self._own = threading.local()
         self._opened: list[int] = []
@@ -52,18 +53,29 @@ class BlockReader:
     def plain(self, digest: bytes, place: Place, payload: Payload, check: bool = True) -> bytes:
         """The plain block behind a payload. Raises DamagedError."""
         try:
+            if place.encryption:
+                payload = self._kept.open(digest, place.compression, place.length, payload)
             plain = expand(place.compression, payload, place.length)
         except DamagedError as fault:
             fault.where = self._name(place)
             raise
-        if check and hashlib.sha256(plain).digest() != digest:
+        if check and self._kept.name(plain) != digest:
             raise DamagedError(f"Block {digest.hex()} was changed", where=self._name(place))
         return plain
 
     def check_place(self, place: Place) -> None:
         """Raises DamagedError when reading there would cost more memory than a block can need."""
-        if place.length > MAX_BLOCK or place.stored > MAX_BLOCK + 1024 or place.encryption:
+        if place.length > MAX_BLOCK or place.stored > MAX_BLOCK + 1024 or place.encryption > 1:
             raise DamagedError("An index record cannot be true", where=self._name(place))
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the name of a block is something else than the SHA-256 of its plain bytes."""
+        return self._kept.keyed
+
+    def path(self, text: str) -> bytes:
+        """A path in a manifest."""
+        return self._kept.open_path(text)
 
     def length(self, digest: bytes) -> int:
         """The length of a block as the index has it. Raises DamagedError when it is unknown."""
@@ -122,7 +134,7 @@ def segment_entries(reader: BlockReader, segment: Segment, order: Order) -> Iter
     """The entries in one block of entries, each checked."""
     for number, text in enumerate(segment_lines(reader, segment)):
         entry = entries.parse(text)
-        if number == 0 and entry.path != paths.decode(segment.first):
+        if number == 0 and entry.path != reader.path(segment.first):
             raise DamagedError("A block of entries does not begin as its manifest says")
         order.check(entry)
         yield entry
@@ -133,7 +145,7 @@ def entries_of(reader: BlockReader, manifest: Manifest, within: Optional[Sequenc
     beneath one of these paths are not read."""
     order = Order([paths.decode(source) for source in manifest.sources])
     wanted = None if within is None else [paths.order(path) for path in within]
-    firsts = [paths.decode(segment.first) for segment in manifest.segments]
+    firsts = [reader.path(segment.first) for segment in manifest.segments]
     skipped = False
     for segment, first, after in zip(manifest.segments, firsts, [*firsts[1:], b"/\xff"]):
         # What is beneath a path sorts after the path, and before the path followed by the byte 1.
@@ -154,7 +166,7 @@ def content(reader: BlockReader, wanted: Content, each_block: bool = False) -> I
     not match may be read again with it, so that the damaged block is named, or another copy of it is found.
     """
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    single = _is_one_block(wanted)
+    single = not reader.keyed and len(wanted.blocks) == 1 and isinstance(wanted.blocks[0], str)
     left = wanted.size
     for part in wanted.blocks:
         if isinstance(part, int):
@@ -179,7 +191,3 @@ def content(reader: BlockReader, wanted: Content, each_block: bool = False) -> I
     whole = wanted.blocks[0] if single else sha256.hexdigest()
     if whole != wanted.sha256 or md5.hexdigest() != wanted.md5:
         raise DamagedError("The blocks of a file do not have its digests")
-
-
-def _is_one_block(wanted: Content) -> bool:
-    return len(wanted.blocks) == 1 and isinstance(wanted.blocks[0], str)

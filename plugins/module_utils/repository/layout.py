@@ -15,13 +15,14 @@ import stat
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
+from . import encryption
 from .faults import DamagedError, RepositoryError
 
 FORMAT = "fleetops.continuity repository"
 VERSION = 1
-KNOWN_FEATURES: frozenset[str] = frozenset()
+KNOWN_FEATURES = frozenset({encryption.FEATURE})
 LARGEST = 1 << 33
 """Bytes: no pack file is larger, since its offsets have 32 bits."""
 LARGEST_CONFIG = 1 << 20
@@ -114,10 +115,25 @@ def storing(where: Path) -> AbstractContextManager[None]:
 
 
 class Repository:
-    """An opened repository. Opening checks its format; it takes no lock."""
+    """An opened repository. Opening checks its format; it takes no lock.
 
-    def __init__(self, root: Path, config: Mapping[str, Any]) -> None:
+    ``blocks`` is how its blocks are named and kept. An encrypted one that was opened without an identity lets
+    its manifests be read, and raises RepositoryError when anything else is.
+    """
+
+    def __init__(self, root: Path, config: Mapping[str, Any], identity_files: Sequence[str] = ()) -> None:
         self.root = root
+        self.encrypted = encryption.FEATURE in config["features"]
+        self.blocks: encryption.Blocks = encryption.PlainBlocks()
+        if self.encrypted:
+            self.blocks = encryption.unlock(config.get("encryption", {}), identity_files, str(root))
+        elif identity_files:
+            # Somebody may have put another repository in the place of an encrypted one.
+            raise RepositoryError(
+                "An identity was given, but this repository is not encrypted",
+                where=str(root),
+                fix="Leave the identity out if that is how it was made",
+            )
         self.id = str(config["id"])
         self.append_only = config.get("append_only") is True
         self.packs = root / "packs"
@@ -127,32 +143,60 @@ class Repository:
         self.locks = root / "locks"
 
     @classmethod
-    def init(cls, path: str, now: float) -> tuple[Repository, bool]:
-        """Open the repository at ``path``, making it when there is none. Returns (repository, made)."""
+    def init(
+        cls,
+        path: str,
+        now: float,
+        *,
+        recipients: Sequence[str] = (),
+        recipients_file: Optional[str] = None,
+        identity_files: Sequence[str] = (),
+    ) -> tuple[Repository, bool]:
+        """Open the repository at ``path``, making it when there is none. Returns (repository, made).
+
+        With recipients (public keys of age) it is made encrypted, or must be so already.
+        """
         root = Path(path)
+        wanted = bool(recipients or recipients_file)
         with storing(root):
             if (root / "config.json").exists():
-                return cls.open(path), False
+                there = cls.open(path, identity_files)
+                if wanted and not there.encrypted:
+                    raise RepositoryError(
+                        "This repository is there already, and is not encrypted",
+                        where=path,
+                        fix="Make an encrypted one in another folder",
+                    )
+                return there, False
             if root.is_dir() and any(name not in _SKELETON for name in os.listdir(root)):
                 raise RepositoryError(
                     "This folder holds something else",
                     where=path,
                     fix="Name an empty folder, or one that does not exist",
                 )
+            if identity_files and not wanted:
+                raise RepositoryError(
+                    "There is no repository here, and an identity alone makes none",
+                    where=path,
+                    fix="Make it with the public keys of those who may open it: `continuity init --recipient`",
+                )
+            sealed = {"encryption": encryption.new_key(recipients, recipients_file)} if wanted else {}
             for name in _SKELETON:
                 make_folder(root / name)
             config = {
                 "created": timestamp(now),
-                "features": [],
+                "features": [encryption.FEATURE] if wanted else [],
                 "format": FORMAT,
                 "id": os.urandom(16).hex(),
                 "version": VERSION,
+                **sealed,
             }
             made = cls(root, config)._claim(canonical({**config, "sha256": sha256(canonical(config))}))
-        return cls.open(path), made
+        return cls.open(path, identity_files), made
 
     @classmethod
-    def open(cls, path: str) -> Repository:
+    def open(cls, path: str, identity_files: Sequence[str] = ()) -> Repository:
+        """Raises RepositoryError, also when none of the identities opens an encrypted one."""
         file = Path(path) / "config.json"
         try:
             content = read_published(file, LARGEST_CONFIG)
@@ -179,7 +223,7 @@ class Repository:
                 where=str(file),
                 fix="Use a newer fleetops.continuity",
             )
-        return cls(Path(path), config)
+        return cls(Path(path), config, identity_files)
 
     def set_append_only(self, wanted: bool) -> bool:
         """Allow or refuse that anything is ever deleted here; False when it was so already."""

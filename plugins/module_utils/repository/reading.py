@@ -187,7 +187,12 @@ class FileTaker:
 def _cut(reading: Reading, sink: BlockSink) -> tuple[Content, list[Block]]:
     pieces = list(reading.pieces())
     md5 = hashlib.md5(usedforsecurity=False)
-    if len(pieces) == 1 and isinstance(pieces[0], bytes) and len(pieces[0]) <= reading.block_size:
+    if (
+        not sink.kept.keyed
+        and len(pieces) == 1
+        and isinstance(pieces[0], bytes)
+        and len(pieces[0]) <= reading.block_size
+    ):
         md5.update(pieces[0])
         block = sink.prepare(pieces[0])
         digest = block.digest.hex()

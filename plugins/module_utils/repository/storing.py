@@ -11,6 +11,7 @@ from typing import Iterable, Optional, Protocol
 
 from ..source import Piece, plain
 from .compression import best, compress
+from .encryption import Blocks
 from .entries import Content, Part
 from .index import Index
 from .layout import Repository, storing
@@ -31,7 +32,9 @@ class Block:
 
 
 class BlockSink(Protocol):
-    """Where blocks go. ``known`` may be asked by several threads, ``add`` by one."""
+    """Where blocks go. ``known`` may be asked by several threads, ``add`` by one. ``kept`` is how they are named."""
+
+    kept: Blocks
 
     def known(self, digest: bytes) -> bool: ...
 
@@ -45,6 +48,7 @@ class Storage:
 
     def __init__(self, repository: Repository, index: Index, owner: str, compression: Optional[int] = None) -> None:
         self._root = repository.root
+        self.kept = repository.blocks
         self._index = index
         self._owner = owner
         self._packs = PackWriter(repository, owner)
@@ -61,16 +65,17 @@ class Storage:
         return digest in self._new or digest in self._index
 
     def prepare(self, plain: bytes) -> Block:
-        digest = hashlib.sha256(plain).digest()
+        digest = self.kept.name(plain)
         if self.known(digest):
             return Block(digest, len(plain))
-        return Block(digest, len(plain), *compress(plain, self._compression))
+        compression, payload = compress(plain, self._compression)
+        return Block(digest, len(plain), compression, self.kept.seal(digest, compression, len(plain), payload))
 
     def add(self, block: Block) -> None:
         if block.payload is None or block.digest in self._new:
             return
         with storing(self._root):
-            self._packs.add(block.digest, block.length, block.compression, block.payload)
+            self._packs.add(block.digest, block.length, block.compression, block.payload, self.kept.encryption)
         self._new.add(block.digest)
         self.new_blocks += 1
         self._since_checkpoint += len(block.payload)
@@ -91,7 +96,8 @@ class Storage:
 class Measurement:
     """Counts what would be stored, and stores nothing."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, repository: Repository, index: Index) -> None:
+        self.kept = repository.blocks
         self._index = index
         self._new: set[bytes] = set()
         self.new_blocks = 0
@@ -101,7 +107,7 @@ class Measurement:
         return digest in self._new or digest in self._index
 
     def prepare(self, plain: bytes) -> Block:
-        return Block(hashlib.sha256(plain).digest(), len(plain), 0, b"")
+        return Block(self.kept.name(plain), len(plain), 0, b"")
 
     def add(self, block: Block) -> None:
         if not self.known(block.digest):

@@ -133,8 +133,11 @@ def take(
     begun = clock.now()
     index = Index(repository)
     parent = None if index.missing or index.damaged else parent_of(repository, request)
-    sink: Union[Storage, Measurement] = Measurement(index) if measure else Storage(repository, index, request.host)
+    sink: Union[Storage, Measurement] = (
+        Measurement(repository, index) if measure else Storage(repository, index, request.host)
+    )
     reader = BlockReader(repository, index)
+    _check_key(repository, reader, parent)
     try:
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             run = _Run(source, sink, pool, clock, int(begun * 1e9) - _RACE, _Parent(reader, parent), progress)
@@ -156,6 +159,19 @@ def take(
             return outcome
     finally:
         reader.close()
+
+
+def _check_key(repository: Repository, reader: BlockReader, parent: Optional[Manifest]) -> None:
+    """Refuse to encrypt with another key than before: anybody could have put one there that is their own."""
+    for segment in parent.segments[:1] if parent and repository.encrypted else ():
+        try:
+            reader.path(segment.first)
+        except DamagedError as error:
+            raise RepositoryError(
+                "The key in config.json is not the one of the snapshots before",
+                where=str(repository.root / "config.json"),
+                fix="Find out who replaced it; heal it from a copy of the repository",
+            ) from error
 
 
 def _same_request(parent: Manifest, request: Request) -> bool:
@@ -405,7 +421,7 @@ class _Run:
         block = self._sink.prepare(b"".join(self._lines))
         self._sink.add(block)
         self.segments.append(
-            {"block": block.digest.hex(), "count": len(self._lines), "first": paths.encode(self._first)}
+            {"block": block.digest.hex(), "count": len(self._lines), "first": self._sink.kept.seal_path(self._first)}
         )
         self._lines, self._lines_bytes = [], 0
 

@@ -16,11 +16,24 @@ HELP = "Make a repository for snapshots"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repository", required=True, help="folder of the repository")
     parser.add_argument("--append-only", choices=("yes", "no"), help="whether forget and prune refuse here")
+    parser.add_argument(
+        "--recipient",
+        action="append",
+        default=[],
+        metavar="PUBLIC-KEY",
+        help="make it encrypted, for the owner of this public key of age to open",
+    )
+    parser.add_argument("--recipients-file", metavar="FILE", help="public keys, one a line")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    repository, made = Repository.init(arguments.repository, SystemClock().now())
+    repository, made = Repository.init(
+        arguments.repository,
+        SystemClock().now(),
+        recipients=arguments.recipient,
+        recipients_file=arguments.recipients_file,
+    )
     if arguments.append_only:
         repository.set_append_only(arguments.append_only == "yes")
     if arguments.format == "json":
@@ -35,5 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
             )
         )
     else:
-        print(f"{repository.root}: {'made' if made else 'is a repository already'} ({repository.id})")
+        kind = "encrypted repository" if repository.encrypted else "repository"
+        print(f"{repository.root}: {'made' if made else 'is there already'}: {kind} {repository.id}")
     return 0

@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--include", action="append", default=[], metavar="PATH", help="only this path, or pattern of paths"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument(
+        "--identity",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="private key of age, for an encrypted repository",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
@@ -40,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         include=arguments.include,
         check=arguments.dry_run,
         progress=progress.on_terminal("restore"),
+        identity_files=arguments.identity,
     )
     progress.done()
     if arguments.format == "json":

@@ -27,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pin", action="store_true", default=None, help="exempt it from retention")
     parser.add_argument("--if-changed", action="store_true", help="take none when nothing differs")
     parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for another writer")
+    parser.add_argument(
+        "--identity",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="private key of age, for an encrypted repository",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
@@ -43,7 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
         wait=arguments.wait,
     )
     outcome = snapshots.take_snapshot(
-        arguments.repository, wanted, SystemClock(), progress=progress.on_terminal("snapshot")
+        arguments.repository,
+        wanted,
+        SystemClock(),
+        progress=progress.on_terminal("snapshot"),
+        identity_files=arguments.identity,
     )
     progress.done()
     incomplete = snapshots.incomplete(outcome)

@@ -19,12 +19,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="only of this host")
     parser.add_argument("--restore-point", metavar="ID")
     parser.add_argument("--tag", action="append", default=[])
+    parser.add_argument(
+        "--identity",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="private key of age, for an encrypted repository",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.snapshot:
-        for entry in snapshots.list_entries(arguments.repository, arguments.snapshot, host=arguments.host):
+        for entry in snapshots.list_entries(
+            arguments.repository, arguments.snapshot, host=arguments.host, identity_files=arguments.identity
+        ):
             if arguments.format == "json":
                 print(json.dumps(entry))
             else:

@@ -28,13 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", metavar="DIR", help="compare the files below DIR with one snapshot (default: latest)"
     )
+    parser.add_argument(
+        "--identity",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="private key of age, for an encrypted repository",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.target:
         name = (arguments.snapshots or ["latest"])[0]
-        compared = snapshots.compare_tree(arguments.repository, name, arguments.target, host=arguments.host)
+        compared = snapshots.compare_tree(
+            arguments.repository, name, arguments.target, host=arguments.host, identity_files=arguments.identity
+        )
         document, faults = compared.fields(), compared.faults()
         summary = f"compared with snapshot {name}"
     else:
@@ -45,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             level=arguments.level,
             expected=arguments.expected,
             progress=progress.on_terminal("verify", "files"),
+            identity_files=arguments.identity,
         )
         progress.done()
         document, faults = verified.fields(), verified.faults()
