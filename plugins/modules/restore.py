@@ -56,6 +56,12 @@ options:
     type: list
     elements: str
     default: []
+  identity_files:
+    description:
+      - Files with private keys of age, one of which opens the repository, when it is encrypted.
+    type: list
+    elements: path
+    default: []
 seealso:
   - module: fleetops.continuity.snapshot
   - module: fleetops.continuity.verify
@@ -127,6 +133,7 @@ ARGUMENTS = {
     "host": {"type": "str"},
     "target": {"type": "path"},
     "include": {"type": "list", "elements": "str", "default": []},
+    "identity_files": {"type": "list", "elements": "path", "default": []},
 }
 
 
@@ -139,6 +146,7 @@ def execute(call: Call) -> dict:
         target=options["target"],
         include=options["include"],
         check=call.check_mode,
+        identity_files=options["identity_files"],
     )
     for warning in restored.warnings:
         call.warn(warning)

@@ -97,6 +97,24 @@ options:
       - Seconds to wait for another writer of the same host.
     type: float
     default: 60
+  recipients:
+    description:
+      - Public keys of age (C(age1…), C(ssh-ed25519 …), C(ssh-rsa …)) of those who may open the repository.
+      - When the repository is made, it is made encrypted. When it is there already and is not encrypted, the task fails.
+    type: list
+    elements: str
+    default: []
+  recipients_file:
+    description:
+      - File with such public keys, one a line.
+    type: path
+  identity_files:
+    description:
+      - Files with private keys of age, one of which opens the repository, when it is encrypted.
+      - Taking a snapshot of an encrypted repository needs one too, because it is compared with the one before.
+    type: list
+    elements: path
+    default: []
 seealso:
   - module: fleetops.continuity.snapshot_info
   - module: fleetops.continuity.verify
@@ -262,6 +280,9 @@ ARGUMENTS = {
     "pin": {"type": "bool"},
     "if_changed": {"type": "bool", "default": False},
     "wait": {"type": "float", "default": 60},
+    "recipients": {"type": "list", "elements": "str", "default": []},
+    "recipients_file": {"type": "path"},
+    "identity_files": {"type": "list", "elements": "path", "default": []},
 }
 
 
@@ -282,7 +303,15 @@ def execute(call: Call) -> dict:
         if_changed=options["if_changed"],
         wait=options["wait"],
     )
-    outcome = snapshots.take_snapshot(repository, wanted, call.clock, check=call.check_mode)
+    outcome = snapshots.take_snapshot(
+        repository,
+        wanted,
+        call.clock,
+        check=call.check_mode,
+        recipients=tuple(options["recipients"]),
+        recipients_file=options["recipients_file"],
+        identity_files=tuple(options["identity_files"]),
+    )
     incomplete = snapshots.incomplete(outcome)
     pinned = (outcome.manifest.digest,) if outcome.manifest and outcome.pinned else ()
     for problem in incomplete:

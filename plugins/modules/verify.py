@@ -63,6 +63,12 @@ options:
       - SHA-256 of a manifest that must be there, as M(fleetops.continuity.snapshot) returned it in C(snapshot.digest).
       - This is how it is noticed that the newest snapshot was taken away.
     type: str
+  identity_files:
+    description:
+      - Files with private keys of age, one of which opens the repository, when it is encrypted.
+    type: list
+    elements: path
+    default: []
 seealso:
   - module: fleetops.continuity.snapshot
 """
@@ -144,18 +150,27 @@ ARGUMENTS = {
     "level": {"type": "str", "choices": ["manifest", "data", "files"], "default": "files"},
     "target": {"type": "path"},
     "expected": {"type": "str"},
+    "identity_files": {"type": "list", "elements": "path", "default": []},
 }
 
 
 def execute(call: Call) -> dict:
     options = call.params
     repository, names, host = options["repository"], options["snapshots"], options["host"]
+    identities = options["identity_files"]
     if options["target"]:
-        compared = snapshots.compare_tree(repository, (names or ["latest"])[0], options["target"], host=host)
+        compared = snapshots.compare_tree(
+            repository, (names or ["latest"])[0], options["target"], host=host, identity_files=identities
+        )
         result, faults = {"differences": compared.fields()}, compared.faults()
     else:
         verified = snapshots.verify_repository(
-            repository, names, host=host, level=options["level"], expected=options["expected"]
+            repository,
+            names,
+            host=host,
+            level=options["level"],
+            expected=options["expected"],
+            identity_files=identities,
         )
         result, faults = verified.fields(), verified.faults()
     if faults:

@@ -143,7 +143,7 @@ class LockedBlocks:
         return RepositoryError(
             "This repository is encrypted",
             where=self._where,
-            fix="Name the file of an identity that opens it: identity_files, or --identity",
+            fix="Name the file of an identity that opens it: identity_files, or --identity-file",
         )
 
 

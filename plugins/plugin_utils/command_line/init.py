@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipient",
         action="append",
         default=[],
+        dest="recipients",
         metavar="PUBLIC-KEY",
         help="make it encrypted, for the owner of this public key of age to open",
     )
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     repository, made = Repository.init(
         arguments.repository,
         SystemClock().now(),
-        recipients=arguments.recipient,
+        recipients=arguments.recipients,
         recipients_file=arguments.recipients_file,
     )
     if arguments.append_only:

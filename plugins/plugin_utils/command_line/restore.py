@@ -29,9 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
     parser.add_argument(
-        "--identity",
+        "--identity-file",
         action="append",
         default=[],
+        dest="identity_files",
         metavar="FILE",
         help="private key of age, for an encrypted repository",
     )
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         include=arguments.include,
         check=arguments.dry_run,
         progress=progress.on_terminal("restore"),
-        identity_files=arguments.identity,
+        identity_files=arguments.identity_files,
     )
     progress.done()
     if arguments.format == "json":

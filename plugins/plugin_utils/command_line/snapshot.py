@@ -28,9 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--if-changed", action="store_true", help="take none when nothing differs")
     parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for another writer")
     parser.add_argument(
-        "--identity",
+        "--identity-file",
         action="append",
         default=[],
+        dest="identity_files",
         metavar="FILE",
         help="private key of age, for an encrypted repository",
     )
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         wanted,
         SystemClock(),
         progress=progress.on_terminal("snapshot"),
-        identity_files=arguments.identity,
+        identity_files=arguments.identity_files,
     )
     progress.done()
     incomplete = snapshots.incomplete(outcome)

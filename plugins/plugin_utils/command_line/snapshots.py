@@ -20,9 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--restore-point", metavar="ID")
     parser.add_argument("--tag", action="append", default=[])
     parser.add_argument(
-        "--identity",
+        "--identity-file",
         action="append",
         default=[],
+        dest="identity_files",
         metavar="FILE",
         help="private key of age, for an encrypted repository",
     )
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.snapshot:
         for entry in snapshots.list_entries(
-            arguments.repository, arguments.snapshot, host=arguments.host, identity_files=arguments.identity
+            arguments.repository, arguments.snapshot, host=arguments.host, identity_files=arguments.identity_files
         ):
             if arguments.format == "json":
                 print(json.dumps(entry))

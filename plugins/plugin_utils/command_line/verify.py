@@ -29,9 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", metavar="DIR", help="compare the files below DIR with one snapshot (default: latest)"
     )
     parser.add_argument(
-        "--identity",
+        "--identity-file",
         action="append",
         default=[],
+        dest="identity_files",
         metavar="FILE",
         help="private key of age, for an encrypted repository",
     )
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.target:
         name = (arguments.snapshots or ["latest"])[0]
         compared = snapshots.compare_tree(
-            arguments.repository, name, arguments.target, host=arguments.host, identity_files=arguments.identity
+            arguments.repository, name, arguments.target, host=arguments.host, identity_files=arguments.identity_files
         )
         document, faults = compared.fields(), compared.faults()
         summary = f"compared with snapshot {name}"
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
             level=arguments.level,
             expected=arguments.expected,
             progress=progress.on_terminal("verify", "files"),
-            identity_files=arguments.identity,
+            identity_files=arguments.identity_files,
         )
         progress.done()
         document, faults = verified.fields(), verified.faults()

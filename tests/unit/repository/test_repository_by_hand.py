@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository import compression
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "restore-by-hand.md"
 TOOLS = [
@@ -31,6 +33,7 @@ TOOLS = [
     "mkdir",
     "mkfifo",
     "mktemp",
+    "mv",
     "od",
     "rm",
     "sha256sum",
@@ -45,6 +48,14 @@ TOOLS = [
     "gzip",
     "zstd",
 ]
+FOR_ENCRYPTED = ["age", "openssl"]
+
+
+def provide(folder: Path, tool: str) -> None:
+    found = shutil.which(tool)
+    if found is None:
+        pytest.skip(f"{tool} is not installed")
+    (folder / "tools" / tool).symlink_to(found)
 
 
 @pytest.fixture
@@ -52,21 +63,18 @@ def script(tmp_path: Path) -> Path:
     (text,) = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "tools").mkdir()
     for tool in TOOLS:
-        found = shutil.which(tool)
-        if found is None:
-            pytest.skip(f"{tool} is not installed")
-        (tmp_path / "tools" / tool).symlink_to(found)
+        provide(tmp_path, tool)
     file = tmp_path / "restore-by-hand.sh"
     file.write_text(text)
     return file
 
 
-def by_hand(script: Path, world: Any, *pattern: str) -> subprocess.CompletedProcess[str]:
+def by_hand(script: Path, world: Any, *pattern: str, **environment: str) -> subprocess.CompletedProcess[str]:
     manifest = sorted(Path(world.repository, "manifests/pc2").iterdir())[-1]
     bash = script.parent / "tools/bash"
     return subprocess.run(
         [bash, script, world.repository, manifest, world.target, *pattern],
-        env={"PATH": str(script.parent / "tools")},
+        env={"PATH": str(script.parent / "tools"), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -127,3 +135,22 @@ def test_damage_is_noticed_by_hand(world: Any, script: Path) -> None:
     pack.write_bytes(bytes(content))
     ended = by_hand(script, world)
     assert ended.returncode != 0 and "was changed" in ended.stderr
+
+
+def test_an_encrypted_snapshot_is_restored_by_hand(world: Any, script: Path) -> None:
+    pyrage = pytest.importorskip("pyrage")
+    for tool in FOR_ENCRYPTED:
+        provide(script.parent, tool)
+    key = pyrage.x25519.Identity.generate()
+    identity = world.folder / "identity.txt"
+    identity.write_text(f"{key}\n")
+    Repository.init(world.repository, 0.0, recipients=[str(key.to_public())])
+    fill(world)
+    wanted = snapshots.Wanted("pc2", (str(world.tree),))
+    snapshots.take_snapshot(world.repository, wanted, SystemClock(), identity_files=[str(identity)])
+    without = by_hand(script, world)
+    assert without.returncode != 0 and "set IDENTITY" in without.stderr
+    ended = by_hand(script, world, IDENTITY=str(identity))
+    assert ended.returncode == 0 and "restored" in ended.stdout, ended.stderr
+    compared = snapshots.compare_tree(world.repository, "latest", str(world.target), identity_files=[str(identity)])
+    assert compared.faults() == []

@@ -104,7 +104,7 @@ def test_snapshots_are_listed_without_a_key_and_nothing_else_is_done(sealed: Sea
         lambda: list(snapshots.list_entries(sealed.world.repository, "latest")),
         lambda: snapshots.compare_tree(sealed.world.repository, "latest", "/"),
     ):
-        with pytest.raises(ContinuityError, match="is encrypted.*--identity"):
+        with pytest.raises(ContinuityError, match="is encrypted.*--identity-file"):
             act()
     assert len(snapshots.list_snapshots(sealed.world.repository)[0]) == 1
 
@@ -233,7 +233,7 @@ def test_the_key_never_appears_in_output(sealed: Sealed) -> None:
         [pyrage.x25519.Identity.from_str(private)],
     ).decode()
     said = io.StringIO()
-    options = ["--repository", sealed.world.repository, "--identity"]
+    options = ["--repository", sealed.world.repository, "--identity-file"]
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         assert main(["init", "--repository", sealed.world.repository, "--format", "json"]) == 0
         assert main(["snapshot", *options, sealed.identity, str(sealed.world.tree), "--format", "json"]) == 0
