@@ -225,7 +225,7 @@ class _LogArchive:
             again = one.file.beginnings([end]).get(end)
             if again is None or again.hexdigest() != sha256:
                 raise UnsettledError("It changed while it was read", where=one.file.path, fix=_BETWEEN)
-        if one.file.live and one.generation is None and not unmoved(self._log, self._opened):
+        if one.generation is None and not unmoved(self._log, self._opened):
             raise UnsettledError("It was rotated while it was read", where=one.file.path, fix=_BETWEEN)
 
     def _remove(self, file: LogFile, generation: Optional[str], reached: int, result: Archived, check: bool) -> str:
@@ -240,10 +240,9 @@ class _LogArchive:
                 if not quiet:
                     return "a process has it open for writing"
                 removal = originals.Removal(file, self._clock)
-                self._catalogue.add("removing", generation=generation, aside=os.path.basename(removal.aside))
-                reason = removal.run()
+                aside = os.path.basename(removal.aside)
+                reason = removal.run(lambda: self._catalogue.add("removed", generation=generation, aside=aside))
                 if reason:
-                    self._catalogue.add("kept", generation=generation, reason=reason)
                     return reason
             sync_directory(os.path.dirname(file.path))
         result.removed.append(file.path)
@@ -267,7 +266,7 @@ class _LogArchive:
             )
             reason = originals.cut(file, length)
             if reason:
-                self._catalogue.add("kept", generation=generation, reason=reason)
+                self._catalogue.add("uncut", generation=generation, reason=reason)
                 return reason
         result.truncated.append(file.path)
         return ""

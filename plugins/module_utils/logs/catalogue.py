@@ -8,9 +8,8 @@ A **generation** is one run of a log from its first line to its rotation. It is 
 - ``log``: whose catalogue this is (``log``, its path).
 - ``archived``: one more stretch of a generation (docs/logs.md names the fields).
 - ``seen``: the generation stands in another file now (renamed, copied, compressed).
-- ``cutting``: the first ``cut`` bytes are about to be cut off its file.
-- ``removing``: its file is about to be renamed to ``aside`` and removed.
-- ``kept``: it was neither cut nor removed after all.
+- ``cutting``: the first ``cut`` bytes are about to be cut off its file; ``uncut``: they were not after all.
+- ``removed``: its file is named ``aside`` now, and about to be removed.
 """
 
 from __future__ import annotations
@@ -116,9 +115,10 @@ def generations(entries: Iterable[Entry]) -> dict[str, Generation]:
             generation.seen = entry["seen"]
         elif event == "cutting":
             generation.marks.append(Mark(entry["length"], entry["sha256"]))
-        elif event in ("removing", "kept"):
-            generation.aside = entry["aside"] if event == "removing" else None
-            generation.marks = generation.marks[:1] if event == "kept" else generation.marks
+        elif event == "uncut":
+            generation.marks = generation.marks[:1]
+        elif event == "removed":
+            generation.aside = entry["aside"]
         else:
             raise LogError(f"This catalogue has an unknown event {event!r}", fix="Use the version that wrote it")
     return found

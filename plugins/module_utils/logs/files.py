@@ -21,6 +21,7 @@ PIECE = 1024 * 1024
 _PACKED_PIECE = 16 * 1024
 """Small, because what it holds may be a thousand times as long."""
 _LOOKS = 5
+_HEAD = 4096
 
 
 class LogError(ContinuityError):
@@ -42,6 +43,7 @@ class LogFile:
         if not stat.S_ISREG(self.stat.st_mode):
             self.close()
             raise LogError("This is not a regular file", where=path, fix="Leave it out")
+        self._head = os.pread(self.descriptor, _HEAD, 0)
 
     @property
     def name(self) -> str:
@@ -113,13 +115,14 @@ class LogFile:
         return start
 
     def stands(self) -> bool:
-        """Whether it still has its name, and was not cut since it was opened."""
+        """Whether it still has its name, and was not cut since it was opened (nor cut and written anew)."""
         try:
             named = os.lstat(self.path)
         except FileNotFoundError:
             return False
         now = os.fstat(self.descriptor)
-        return (named.st_dev, named.st_ino) == (now.st_dev, now.st_ino) and now.st_size >= self.stat.st_size
+        same = (named.st_dev, named.st_ino) == (now.st_dev, now.st_ino) and now.st_size >= self.stat.st_size
+        return same and os.pread(self.descriptor, len(self._head), 0) == self._head
 
     def grew(self) -> bool:
         return os.fstat(self.descriptor).st_size > self.stat.st_size

@@ -24,6 +24,7 @@ _BEFORE = re.compile(
 )
 """``x-20260131.log``, ``x.1.log.gz``: logrotate's ``extension``."""
 _ONLY_PACKED = re.compile(rf"(?P<base>.+)\.({_PACKED})")
+_ASIDE = re.compile(r"\.continuity-[0-9a-f]{12}$")
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class Rotated:
 
 
 def set_aside(path: str) -> str:
-    """A name for a file that is about to be removed; should that be interrupted, it is a rotated file."""
-    return f"{path}.continuity-{secrets.token_hex(6)}"
+    """A name for a file that is about to be removed; should that be interrupted, it is a rotated file.
+    One that has such a name keeps it."""
+    return path if _ASIDE.search(path) else f"{path}.continuity-{secrets.token_hex(6)}"
 
 
 def rotated(name: str) -> Optional[Rotated]:

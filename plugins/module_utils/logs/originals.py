@@ -15,7 +15,7 @@ import os
 import signal
 import stat
 from contextlib import contextmanager
-from typing import Iterator, Optional
+from typing import Callable, Iterator, Optional
 
 from ..effects import Clock
 from .files import LogFile
@@ -51,19 +51,21 @@ def is_written(file: LogFile) -> bool:
 
 
 class Removal:
-    """Removes one file in steps, so that each can be noted before it is taken."""
+    """Removes one file: it loses its name first, and only then, when nobody came to it by that name, goes."""
 
     def __init__(self, file: LogFile, clock: Clock) -> None:
         self._file, self._clock = file, clock
         self.aside = set_aside(file.path)
 
-    def run(self) -> str:
-        """Remove the file; empty when it is gone, else why it was left. The caller holds its lease."""
+    def run(self, note: Callable[[], object]) -> str:
+        """Remove the file; empty when it is gone, else why it was left. ``note`` is called when it is about to
+        go for good. The caller holds its lease."""
         os.rename(self._file.path, self.aside)
         reason = self._doubt()
         if reason:
             self._put_back()
             return reason
+        note()
         os.unlink(self.aside)
         return ""
 
@@ -80,6 +82,8 @@ class Removal:
         return ""
 
     def _put_back(self) -> None:
+        if self.aside == self._file.path:
+            return
         try:
             os.link(self.aside, self._file.path)
         except FileExistsError:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from log_bench import Bench
 
-from ansible_collections.fleetops.continuity.plugins.module_utils.logs import archive
+from ansible_collections.fleetops.continuity.plugins.module_utils.logs import archive, catalogue
 
 ROUNDS = 12
 
@@ -126,6 +126,23 @@ def test_a_rotation_while_a_log_is_read(
     bench.sound()
     assert rotated
     finish(bench)
+
+
+def test_a_log_is_cut_and_grows_again_while_its_copy_is_compared(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.log.write_bytes(b"one\n")
+    bench.sound()
+    shutil.copyfile(bench.log, bench.folder / "Twin.log.1")
+    copies, cut = catalogue._copies, []
+
+    def cut_first(*arguments: object) -> object:
+        if not cut:
+            cut.append(True)
+            bench.log.write_bytes(b"two\nthree\n")
+        return copies(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(catalogue, "_copies", cut_first)
+    bench.sound()
+    assert cut and bench.archived() == b"one\ntwo\nthree\n"
 
 
 @pytest.mark.parametrize("mode", ["keep", "each"])
