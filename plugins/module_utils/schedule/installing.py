@@ -14,6 +14,7 @@ from . import crontab, sets, timers
 from .sets import BackupSet, ScheduleError
 
 SYSTEMD, USER, CRON = SCHEDULERS = ("systemd", "systemd-user", "cron")
+PROGRAM = "continuity.pyz"
 NO_CRONTAB = "no crontab for"
 
 
@@ -55,6 +56,11 @@ def choose(runner: Runner, booted: str = "/run/systemd/system") -> str:
 
 def plan(wish: Wish, scheduler: str, runner: Runner) -> list[Change]:
     """Everything that is not as wished. Changes nothing."""
+    program = os.path.join(wish.root, PROGRAM)
+    if wish.sets and not os.path.isfile(program):
+        raise ScheduleError(
+            "The program that runs the sets is not there", where=program, fix="Roll out a release first"
+        )
     file = sets.file_of(wish.root)
     settings = {"repository": wish.repository, "destination": wish.destination}
     wanted = {file: sets.render(wish.sets, settings) if wish.sets else None}

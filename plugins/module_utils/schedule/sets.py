@@ -18,6 +18,7 @@ FOLDER = "schedule"
 FILE = "sets.json"
 MAKES = ("snapshot", "backup")
 MANUAL = "manual"
+RULES = tuple(f"keep_{rule}" for rule in ("last", "hourly", "daily", "weekly", "monthly", "yearly", "within"))
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _LISTS = ("source_paths", "log_paths", "document_paths", "exclude")
 
@@ -31,9 +32,9 @@ class BackupSet:
     """One set. ``at`` is one of ``hourly``, ``HH:MM``, ``Sun HH:MM`` (local time of the host) and
     ``manual``. ``make`` is ``snapshot`` (into the repository alone) or ``backup`` (the whole protocol).
 
-    Empty paths stand for the defaults of the host root. ``keep`` are rules for the snapshots of this set
-    (``last hourly daily weekly monthly yearly within``), ``keep_backups`` is how many of its folders stay
-    (0: all). ``offsite`` are the settings of an off-site copy, empty for none.
+    Empty paths stand for the defaults of the host root. ``retention`` are rules for the snapshots of this set
+    (``RULES``), ``keep_backups`` is how many of its folders stay (0: all). ``offsite`` are the settings of an
+    off-site copy, empty for none.
     """
 
     name: str
@@ -44,8 +45,9 @@ class BackupSet:
     log_paths: tuple[str, ...] = ()
     document_paths: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    compression: str = "gzip"
     compression_level: str = "normal"
-    keep: Mapping[str, Any] = field(default_factory=dict)
+    retention: Mapping[str, Any] = field(default_factory=dict)
     keep_backups: int = 0
     offsite: Mapping[str, Any] = field(default_factory=dict)
 
@@ -61,6 +63,10 @@ class BackupSet:
     @classmethod
     def parse(cls, name: str, plain: Mapping[str, Any], where: str) -> BackupSet:
         """Raises ScheduleError that names what cannot be understood."""
+        if not isinstance(plain, Mapping):
+            raise ScheduleError(
+                f"set {name!r} is no list of settings", where=where, fix="Give it at least its time: at"
+            )
         unknown = set(plain) - {one.name for one in fields(cls)} | ({"name"} & set(plain))
         if not _NAME.fullmatch(name):
             fault = "its name is not made of lower-case letters, digits and '-'"
@@ -70,6 +76,8 @@ class BackupSet:
             fault = "it does not say when (at)"
         elif plain.get("make", "snapshot") not in MAKES:
             fault = f"make is {plain['make']!r}, expected one of {', '.join(MAKES)}"
+        elif set(plain.get("retention") or {}) - set(RULES):
+            fault = f"{', '.join(sorted(set(plain['retention']) - set(RULES)))}: rules are {', '.join(RULES)}"
         elif any(isinstance(plain.get(key, ()), (str, bytes)) for key in _LISTS):
             fault = f"one of {', '.join(_LISTS)} is no list"
         else:
@@ -91,7 +99,7 @@ class BackupSet:
 
 
 def parse_sets(plain: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, BackupSet]:
-    return {name: BackupSet.parse(name, plain[name], where) for name in sorted(plain)}
+    return {name: BackupSet.parse(name, one, where) for name, one in sorted(plain.items())}
 
 
 def file_of(root: str) -> str:
