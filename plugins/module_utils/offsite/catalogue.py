@@ -18,6 +18,8 @@ from .store import ObjectStore
 AGE = ".age"
 _NAME = re.compile(r"(?:([0-9a-f]{32})-)?(\d{8})-([0-9a-f]{64})\.json\.age")
 _NEWEST = "newest"
+_LONGEST_NAME = 4096
+_LARGEST = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def published(store: ObjectStore, folder: str, scratch: Path) -> list[Named]:
     if store.peek(folder + _NEWEST) is None:
         return []
     pointer = scratch / "newest"
-    store.get(folder + _NEWEST, pointer)
+    store.get(folder + _NEWEST, pointer, _LONGEST_NAME)
     named = parse(folder, folder + pointer.read_text("utf-8", "replace").strip())
     if named is None:
         raise DamagedObjectError("This does not name a catalogue", where=f"{store.where}/{folder}{_NEWEST}")
@@ -80,7 +82,7 @@ def fetch(store: ObjectStore, named: Named, identities: Identities, scratch: Pat
     """What a catalogue says. Raises DamagedObjectError, WrongIdentityError, OffsiteError."""
     where = f"{store.where}/{named.name}"
     sealed, plain = scratch / "catalogue.age", scratch / "catalogue"
-    store.get(named.name, sealed)
+    store.get(named.name, sealed, _LARGEST)
     if identities.decrypt(sealed, plain, where) != named.digest:
         raise DamagedObjectError("The catalogue is not what its name says", where=where)
     try:

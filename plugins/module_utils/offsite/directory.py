@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 from .faults import MissingObjectError, NoRoomError, OffsiteError, PermissionRefusedError
-from .store import BEGINNING, Peek
+from .store import BEGINNING, Bounded, Peek
 
 _ASIDE = ".part-"
 
@@ -47,9 +47,10 @@ class Directory:
             finally:
                 os.close(folder)
 
-    def get(self, name: str, target: Path) -> None:
-        with self._refusals("read from", self._root / name):
-            shutil.copyfile(self._root / name, target)
+    def get(self, name: str, target: Path, most: int) -> None:
+        with self._refusals("read from", self._root / name), open(self._root / name, "rb") as reading:
+            with open(target, "wb") as writing:
+                shutil.copyfileobj(reading, Bounded(writing, most, str(self._root / name)), 1 << 20)
 
     def peek(self, name: str) -> Optional[Peek]:
         try:

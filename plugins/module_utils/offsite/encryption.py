@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Optional, Sequence
 
 from .faults import DamagedObjectError, OffsiteError, WrongIdentityError, required
-from .store import Peek
+from .store import BEGINNING, Peek
 
+_MAGIC = b"age-encryption.org/v1\n"
 _HEADER = re.compile(rb"age-encryption\.org/v1\n(?:.*\n)*?--- [A-Za-z0-9+/]{43}\n")
 _PIECE = 64 * 1024
 _TAG = 16
@@ -35,19 +36,28 @@ def plausible(size: int, plain: int) -> bool:
     return _SHORTEST_HEADER <= size - payload_size(plain) <= _LONGEST_HEADER
 
 
+def most(plain: int) -> int:
+    """The bytes that an age file may have that holds so many."""
+    return payload_size(plain) + _LONGEST_HEADER
+
+
 def fault(peek: Peek, plain: int) -> str:
     """Why this cannot be an age file that holds so many bytes; empty when it can."""
+    if not peek.beginning.startswith(_MAGIC):
+        return "The object is not an age file"
     header = _HEADER.match(peek.beginning)
     if header is None:
-        return (
-            ""
-            if peek.beginning.startswith(b"age-encryption.org/v1\n")
-            and plausible(peek.size, plain)
-            and len(peek.beginning) >= 4096
-            else "is not an age file"
-        )
+        # A header of many recipients goes beyond what was looked at.
+        long = peek.size > len(peek.beginning) and plausible(peek.size, plain)
+        return "" if long else "The object is not a whole age file"
     wanted = header.end() + payload_size(plain)
-    return "" if peek.size == wanted else f"has {peek.size} bytes instead of {wanted}"
+    return "" if peek.size == wanted else f"The object has {peek.size} bytes instead of {wanted}"
+
+
+def fault_of_file(file: Path, plain: int) -> str:
+    """The same of a file."""
+    with open(file, "rb") as stream:
+        return fault(Peek(file.stat().st_size, stream.read(BEGINNING)), plain)
 
 
 class Recipients:

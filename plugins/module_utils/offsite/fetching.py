@@ -12,7 +12,7 @@ from typing import Iterable, Iterator, Optional
 
 from .catalogue import AGE
 from .concurrently import each
-from .encryption import Identities
+from .encryption import Identities, fault_of_file, most
 from .faults import DamagedObjectError
 from .sending import Progress
 from .store import ObjectStore
@@ -40,7 +40,10 @@ def fetch(store: ObjectStore, remote: Remote, identities: Identities, target: Op
     sealed = scratch / f"{remote.sha256}{AGE}"
     plain = None if target is None else scratch / f"{remote.sha256}.plain"
     try:
-        store.get(remote.object, sealed)
+        store.get(remote.object, sealed, most(remote.size))
+        fault = fault_of_file(sealed, remote.size)
+        if fault:
+            raise DamagedObjectError(fault, where=where)
         if identities.decrypt(sealed, plain, where) != remote.sha256:
             raise DamagedObjectError("The object holds something else than its name says", where=where)
         if target is not None and plain is not None:

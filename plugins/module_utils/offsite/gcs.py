@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Optional, TypeVar
 
 from .faults import MissingObjectError, NoRoomError, OffsiteError, PermissionRefusedError, required
-from .store import BEGINNING, Peek
+from .store import BEGINNING, Bounded, Peek
 
 _NEEDED = ("google-cloud-storage", "A copy in Google Cloud Storage")
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -57,14 +57,16 @@ class GoogleStorage:
             lambda: self._blob(name).upload_from_filename(str(source), timeout=_TIMEOUT, retry=self._retry()),
         )
 
-    def get(self, name: str, target: Path) -> None:
-        self._call(
-            "read",
-            name,
-            lambda: self._blob(name).download_to_filename(
-                str(target), timeout=_TIMEOUT, retry=self._retry(), raw_download=True
-            ),
-        )
+    def get(self, name: str, target: Path, most: int) -> None:
+        with open(target, "wb") as stream:
+            file = Bounded(stream, most, f"{self.where}/{name}")
+            self._call(
+                "read",
+                name,
+                lambda: self._blob(name).download_to_file(
+                    file, timeout=_TIMEOUT, retry=self._retry(), raw_download=True
+                ),
+            )
 
     def peek(self, name: str) -> Optional[Peek]:
         def look() -> Peek:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, TypeVar
 
 from . import credentials
 from .faults import MissingObjectError, NoRoomError, OffsiteError, PermissionRefusedError, required
-from .store import BEGINNING, Peek
+from .store import BEGINNING, Bounded, Peek
 
 PART = 8 * 1024 * 1024
 PARTS_AT_ONCE = 2
@@ -54,11 +54,12 @@ class ObStore:
             ),
         )
 
-    def get(self, name: str, target: Path) -> None:
+    def get(self, name: str, target: Path, most: int) -> None:
         def save() -> None:
-            with open(target, "wb") as file:
+            with open(target, "wb") as stream:
+                file = Bounded(stream, most, f"{self.where}/{name}")
                 for piece in self._library.get(self._store, name).stream(min_chunk_size=1 << 20):
-                    file.write(piece)
+                    file.write(bytes(piece))
 
         self._call("read", name, save)
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree
 
 from .faults import MissingObjectError, NoRoomError, OffsiteError, PermissionRefusedError
-from .store import BEGINNING, Peek
+from .store import BEGINNING, Bounded, Peek
 
 TIMEOUT = 60.0
 _PAUSE = 0.2
@@ -69,11 +69,11 @@ class WebDav:
                 return self.put(name, source)
             self._expect(status, "write", name, (201, 204))
 
-    def get(self, name: str, target: Path) -> None:
+    def get(self, name: str, target: Path, most: int) -> None:
         def save(answer: http.client.HTTPResponse) -> None:
             if answer.status == 200:
                 with open(target, "wb") as file:
-                    shutil.copyfileobj(answer, file, 1 << 20)
+                    shutil.copyfileobj(answer, Bounded(file, most, self._full(name)), 1 << 20)
                 wanted = answer.getheader("Content-Length")
                 if wanted is not None and target.stat().st_size != int(wanted):
                     raise _Passing("the answer was cut off")
@@ -228,15 +228,22 @@ class WebDav:
     ) -> int:
         connection = self._connection()
         with contextlib.ExitStack() as stack:
+            # Whatever goes wrong, half an answer must not be taken for the next one.
+            stack.push(lambda kind, _error, _trace: self._close() if kind else None)
             content = stack.enter_context(open(source, "rb")) if source else body
             if source is not None:
                 headers["Content-Length"] = str(os.stat(source).st_size)
-            connection.request(method, path or "/", content, {**self._headers, **headers})
+            try:
+                connection.request(method, path or "/", content, {**self._headers, **headers})
+            except (BrokenPipeError, ConnectionResetError):
+                # A server that refuses need not read what it refuses; its answer may be there.
+                if content is None:
+                    raise
             answer = connection.getresponse()
             if receive is not None:
                 receive(answer)
             # What nobody wants to read is not worth the transfer.
-            if (answer.length or 0) > 1 << 20:
+            if answer.will_close or (answer.length or 0) > 1 << 20:
                 self._close()
             else:
                 answer.read()

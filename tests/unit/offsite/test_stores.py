@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination, open_store
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.faults import (
+    DamagedObjectError,
     MissingObjectError,
     OffsiteError,
     PermissionRefusedError,
@@ -54,7 +55,7 @@ def test_objects_are_stored_found_fetched_and_deleted(store: ObjectStore, tmp_pa
     for name, content in {"packs/ab/small.age": small, "packs/cd/large.age": large, "packs/ab/empty.age": b""}.items():
         peek = store.peek(name)
         assert peek is not None and (peek.size, peek.beginning) == (len(content), content[:4096])
-        store.get(name, tmp_path / "fetched")
+        store.get(name, tmp_path / "fetched", LARGE)
         assert (tmp_path / "fetched").read_bytes() == content
     if store.can_list:
         sizes = {"packs/ab/empty.age": 0, "packs/ab/small.age": len(small), "packs/cd/large.age": LARGE}
@@ -63,13 +64,15 @@ def test_objects_are_stored_found_fetched_and_deleted(store: ObjectStore, tmp_pa
         assert list(store.list("other/")) == []
     other = os.urandom(1000)
     store.put("packs/ab/small.age", written(tmp_path / "small", other))
-    store.get("packs/ab/small.age", tmp_path / "fetched")
+    store.get("packs/ab/small.age", tmp_path / "fetched", LARGE)
     assert (tmp_path / "fetched").read_bytes() == other
+    with pytest.raises(DamagedObjectError, match="larger than it can be"):
+        store.get("packs/cd/large.age", tmp_path / "fetched", 1000)
     for name in ("packs/ab/small.age", "packs/cd/large.age", "packs/ab/empty.age", "packs/ab/never.age"):
         store.delete(name)
         assert store.peek(name) is None
     with pytest.raises(MissingObjectError):
-        store.get("packs/ab/small.age", tmp_path / "fetched")
+        store.get("packs/ab/small.age", tmp_path / "fetched", LARGE)
 
 
 @pytest.mark.parametrize("server", ["azure", "gcs", "s3"], indirect=True)
