@@ -69,7 +69,7 @@ class Placer:
             return False
         if entry.type == "directory" or entry.content is None:
             return True
-        if entry.kind == "sqlite" and entry.seen == _seen(found):
+        if entry.kind == "sqlite" and entry.seen == _seen(found, self.destination.status(parent, path + b"-wal")):
             # The copy in the snapshot is equal in content, never in its bytes.
             return True
         if found.st_size != entry.content.size or found.st_mtime_ns != entry.mtime:
@@ -186,8 +186,12 @@ def owner(entry: Entry) -> tuple[int, int]:
     return _uid(entry.user, entry.uid), _gid(entry.group, entry.gid)
 
 
-def _seen(found: os.stat_result) -> str:
-    return f"{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}.{found.st_ino}"
+def _seen(found: os.stat_result, write_ahead: Optional[os.stat_result]) -> str:
+    """What a snapshot notes of a database: also of its write-ahead log, which may hold all that is new."""
+    seen = f"{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}.{found.st_ino}"
+    if write_ahead is not None and write_ahead.st_size:
+        seen += f".{write_ahead.st_size}.{write_ahead.st_mtime_ns}"
+    return seen
 
 
 def _owner_is(entry: Entry, found: os.stat_result) -> bool:

@@ -119,7 +119,7 @@ class TreeSource:
             if found.st_nlink > 1:
                 seen += b".%d" % found.st_dev
             write_ahead = siblings.get(path.rpartition(b"/")[2] + b"-wal")
-            if write_ahead is not None:
+            if write_ahead is not None and write_ahead.st_size:
                 seen += b".%d.%d" % (write_ahead.st_size, write_ahead.st_mtime_ns)
                 changed = max(changed, write_ahead.st_mtime_ns)
         elif not stat.S_ISDIR(found.st_mode) and not stat.S_ISFIFO(found.st_mode):
