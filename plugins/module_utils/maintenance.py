@@ -4,20 +4,33 @@
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Mapping, Optional
 
 from .effects import Clock
 from .errors import ContinuityError
 from .journal.chain import Chain
-from .repository import forgetting, pruning
+from .journal.durable import write_if_changed
+from .repository import forgetting, pruning, scrubbing
+from .repository.checkpoints import Checkpoint
+from .repository.faults import DamagedError, RepositoryError
 from .repository.forgetting import Forgetting
-from .repository.layout import Repository, refusals
+from .repository.good_copies import RepositoryCopy
+from .repository.healing import OWNER as HEALING
+from .repository.healing import Healed, Healing
+from .repository.layout import Repository, canonical, refusals
+from .repository.locks import maintaining
 from .repository.pruning import Progress, Pruned
 from .repository.retention import ALLOWED, PERIODS, Policy, Retention
+from .repository.scrubbing import Head, Scrubbed
 
 KEEP = ("last", *PERIODS)
+UNCERTAIN = {"manifest", "forgotten", "chain", "head"}
+"""Kinds of damage after which the newest snapshots are not noted anew."""
 RULES = frozenset(f"keep_{name}" for name in (*KEEP, "within", "tags"))
 
 
@@ -132,3 +145,142 @@ def prune(
     repository = Repository.open(repository_path)
     with refusals("Cannot prune", repository_path, "Run as the owner of the repository"):
         return pruning.prune(repository, clock, max_unused=max_unused, wait=wait, check=check, progress=progress)
+
+
+@dataclass(frozen=True)
+class Scrubbing:
+    """How a repository is to be scrubbed. ``share`` is like ``3/7``; ``heads`` a file outside of the repository
+    that notes the newest snapshots. With ``heal`` damage is replaced from ``copies`` (folders with a repository)
+    and, with ``live``, from the files on this host."""
+
+    share: str = "1/1"
+    restart: bool = False
+    heads: Optional[str] = None
+    heal: bool = False
+    copies: tuple[str, ...] = ()
+    live: bool = True
+    wait: float = 60.0
+    identity_files: tuple[str, ...] = ()
+
+
+@dataclass
+class Upkeep:
+    """What scrub found, what heal replaced, and what is damaged after it (the same as ``found`` when nothing
+    was healed). ``resumed`` are the packs that an earlier scrub had read."""
+
+    found: Scrubbed
+    healed: Healed
+    left: Scrubbed
+    resumed: int = 0
+
+    def fields(self) -> dict[str, Any]:
+        left = self.left.fields()
+        return {
+            "damaged": left["damaged"],
+            "touched": left["touched"],
+            "found": [damage.fields() for damage in self.found.damages],
+            "healed": self.healed.fields(),
+            "unused": left["unused"],
+            "unopened": left["unopened"],
+            "scrubbed": {**self.found.fields()["scrubbed"], "packs_resumed": self.resumed},
+        }
+
+    def faults(self) -> list[str]:
+        """What is damaged and stays so, one sentence each, and whom it touches."""
+        touched = [f"{snapshot}:{path}: is lost" for snapshot, paths in self.left.touched.items() for path in paths]
+        return [str(damage) for damage in self.left.damages] + touched
+
+
+def scrub(
+    repository_path: str,
+    wanted: Scrubbing,
+    clock: Clock,
+    *,
+    check: bool = False,
+    progress: Optional[Progress] = None,
+) -> Upkeep:
+    """Scrub, and heal if it is wanted. ``check`` heals and notes nothing."""
+    root = Path(repository_path)
+    if not (root / "packs").is_dir():
+        raise RepositoryError("There is no repository here", where=repository_path, fix="Name the folder of one")
+    share = scrubbing.Share.parse(wanted.share)
+    with refusals("Cannot scrub", repository_path, "Run as the owner of the repository"):
+        bare = Repository(root, {"id": "", "features": []})
+        checkpoint = Checkpoint(bare, str(share), clock, wanted.restart)
+        resumed, read = len(checkpoint.checked), [0, 0]
+
+        def seen(pack: bytes, size: int) -> None:
+            read[0], read[1] = read[0] + 1, read[1] + size
+            if not check:
+                checkpoint.add(pack)
+            if progress:
+                progress(read[0], read[1])
+
+        found = scrubbing.scrub(
+            root,
+            identity_files=wanted.identity_files,
+            share=share,
+            checked=frozenset(checkpoint.checked),
+            heads=_heads(wanted.heads),
+            seen=seen,
+        )
+        if not check:
+            checkpoint.finish()
+        healed, left = Healed(), found
+        if wanted.heal and found.damages:
+            healed, left = _heal(root, wanted, found, share, frozenset(checkpoint.checked), clock, check)
+        if wanted.heads and not check and not {damage.kind for damage in left.damages} & UNCERTAIN:
+            _note_heads(wanted.heads, bare)
+    return Upkeep(found, healed, left, resumed)
+
+
+def _heal(
+    root: Path,
+    wanted: Scrubbing,
+    found: Scrubbed,
+    share: scrubbing.Share,
+    sound: frozenset[bytes],
+    clock: Clock,
+    check: bool,
+) -> tuple[Healed, Scrubbed]:
+    bare = Repository(root, {"id": "", "features": []})
+    copies = [RepositoryCopy(path, wanted.identity_files) for path in wanted.copies]
+    healing = Healing(root, copies, clock, live=wanted.live, apply=not check)
+    try:
+        with nullcontext() if check else maintaining(bare, clock, wanted.wait):
+            healing.config(found)
+            if not check:
+                bare.clear_staging(HEALING)
+            try:
+                repository = Repository.open(str(root), wanted.identity_files)
+            except DamagedError:
+                # Without its config.json, which no copy has either, nothing else can be judged.
+                return healing.result, found
+            healing.small_files(repository, found, wanted.wait)
+            healing.packs(repository, found, wanted.wait)
+            if check:
+                return healing.result, found
+            bare.clear_staging(HEALING)
+    finally:
+        for copy in copies:
+            copy.close()
+    heads = _heads(wanted.heads)
+    left = scrubbing.scrub(root, identity_files=wanted.identity_files, share=share, checked=sound, heads=heads)
+    return healing.result, left
+
+
+def _heads(file: Optional[str]) -> dict[str, Head]:
+    if file is None or not os.path.exists(file):
+        return {}
+    try:
+        noted = json.loads(Path(file).read_bytes())
+        return {str(host): Head(int(head["sequence"]), str(head["digest"])) for host, head in noted.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RepositoryError(
+            "This is not a note of the newest snapshots", where=file, fix="Name another file, or remove it"
+        ) from error
+
+
+def _note_heads(file: str, repository: Repository) -> None:
+    heads = {host: head._asdict() for host, head in scrubbing.heads_of(repository).items()}
+    write_if_changed(file, canonical(heads), 0o600)

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from ..journal.chain import Chain, ChainError
+from ..journal.chain import Chain, ChainError, parse
 from .faults import DamagedError
-from .layout import Repository, check_host, is_digest, storing
+from .layout import LARGEST, Repository, check_host, is_digest, read_published, storing
 
 NAME = "forgotten.jsonl"
 
@@ -36,13 +37,20 @@ def read(repository: Repository, host: str) -> list[Forgotten]:
     """The lines of a host, oldest first. Raises DamagedError that names the line that was changed."""
     file = file_of(repository, host)
     try:
-        return [_parsed(entry) for entry in Chain(str(file)).entries()]
+        content = read_published(file, LARGEST)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DamagedError(f"The file cannot be read: {error.strerror}", where=str(file)) from error
+    try:
+        entries, taken = parse(content, str(file))
+        if _lost_its_end(content[taken:]):
+            raise DamagedError("The last line of the forgotten snapshots has lost its end", where=str(file))
+        return [_parsed(entry) for entry in entries]
     except ChainError as error:
         raise DamagedError(f"The list of forgotten snapshots was changed: {error.what}", where=error.where) from error
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"The list of forgotten snapshots is malformed: {error!r}", where=str(file)) from error
-    except OSError as error:
-        raise DamagedError(f"The file cannot be read: {error.strerror}", where=str(file)) from error
 
 
 def note(repository: Repository, host: str, lines: list[Forgotten]) -> None:
@@ -61,6 +69,14 @@ def note(repository: Repository, host: str, lines: list[Forgotten]) -> None:
                     "time": line.time,
                 }
             )
+
+
+def _lost_its_end(rest: bytes) -> bool:
+    """Whether what follows the last whole line was one: a writer that was killed leaves the beginning of a line."""
+    try:
+        return isinstance(json.loads(rest[:-1]), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _parsed(entry: Mapping[str, Any]) -> Forgotten:

@@ -61,13 +61,18 @@ def file_of(repository: Repository, digest: str) -> Path:
 def fault(file: Path) -> str:
     """What is wrong with the file of a pin; empty when nothing is. What counts is that it is there."""
     try:
-        content = read_published(file, LARGEST_CONFIG)
-        document = json.loads(content)
+        return content_fault(read_published(file, LARGEST_CONFIG), file.stem)
     except OSError as error:
         return f"The pin cannot be read: {error.strerror}"
+
+
+def content_fault(content: bytes, digest: str) -> str:
+    """What is wrong with what a pin of this snapshot holds; empty when nothing is."""
+    try:
+        document = json.loads(content)
     except (ValueError, RecursionError):
-        document = content = None
-    if not isinstance(document, dict) or content != canonical(document) or document.get("snapshot") != file.stem:
+        document = None
+    if not isinstance(document, dict) or content != canonical(document) or document.get("snapshot") != digest:
         return "The pin was changed"
     bare = {key: value for key, value in document.items() if key != "sha256"}
     # The first pins had no digest of their own, and exactly these keys.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Collection, Iterable, Iterator
 
 from . import entries, manifests, paths
-from .blocks import BlockReader
+from .blocks import BlockReader, segment_lines
 from .faults import DamagedError
 from .manifests import Manifest, Segment
 
@@ -46,9 +46,13 @@ class References:
             if segment.block in self._segments:
                 continue
             self.blocks.add(segment.block)
-            for entry in _entries(reader, segment, manifest):
-                self.blocks.update(blocks_of(entry))
-            self._segments.add(segment.block)
+            try:
+                for entry in entries_in(reader, segment):
+                    self.blocks.update(blocks_of(entry))
+            except DamagedError as fault:
+                self.faults.append(fault)
+            else:
+                self._segments.add(segment.block)
 
 
 def blocks_of(entry: entries.Entry) -> Iterator[bytes]:
@@ -68,26 +72,24 @@ def needing(reader: BlockReader, snapshots: Iterable[Manifest], lost: Collection
         touched: list[str] = []
         for segment in manifest.segments:
             if segment.block not in known:
-                known[segment.block] = _touched(reader, segment, manifest, lost)
+                known[segment.block] = _touched(reader, segment, lost)
             touched += known[segment.block]
         if touched:
             found[manifest.id] = touched
     return found
 
 
-def _touched(reader: BlockReader, segment: Segment, manifest: Manifest, lost: Collection[bytes]) -> list[str]:
+def _touched(reader: BlockReader, segment: Segment, lost: Collection[bytes]) -> list[str]:
     try:
         return [
             paths.encode(entry.path)
-            for entry in _entries(reader, segment, manifest)
+            for entry in entries_in(reader, segment)
             if any(block in lost for block in blocks_of(entry))
         ]
     except DamagedError:
         return [f"{ENTRIES} {segment.count} entries from {segment.first}"]
 
 
-def _entries(reader: BlockReader, segment: Segment, manifest: Manifest) -> Iterator[entries.Entry]:
-    found = reader.read(segment.block).split(b"\n")
-    if found.pop() != b"" or len(found) != segment.count:
-        raise DamagedError("A block of entries does not hold what its manifest says", where=manifest.id)
-    return (entries.parse(line) for line in found)
+def entries_in(reader: BlockReader, segment: Segment) -> Iterator[entries.Entry]:
+    """The entries in one block of entries, each checked by itself. Raises DamagedError."""
+    return map(entries.parse, segment_lines(reader, segment))
