@@ -28,6 +28,7 @@ WAIT = 30.0
 _PAUSE = 0.001
 """Short, because a busy writer leaves the database alone for no longer than that."""
 _BUSY = (5, 6)
+_WAL = b"\2\2"
 
 
 class SqliteReading(FileReading):
@@ -60,7 +61,8 @@ def read(path: bytes, staging: str, attempt: int) -> Reading:
     copy = os.fsencode(name)
     try:
         try:
-            _backup(path, name)
+            if not _copied_at_rest(path, name):
+                _backup(path, name)
         except sqlite3.OperationalError:
             # A journal that a killed writer left behind is rolled back in a copy, never in the original.
             _recover(path, staging, name)
@@ -73,7 +75,34 @@ def read(path: bytes, staging: str, attempt: int) -> Reading:
         os.unlink(copy)
 
 
-def _backup(path: bytes, copy: str, mode: str = "ro") -> None:
+def _copied_at_rest(path: bytes, copy: str) -> bool:
+    """Copy a database in WAL mode whose log is empty: opening it as usual would leave two new files beside it.
+    False when it is no such database, or when somebody wrote to it meanwhile."""
+    if _write_version(path) != _WAL or _log_size(path):
+        return False
+    before = os.stat(path)
+    with contextlib.suppress(sqlite3.DatabaseError):
+        # What is damaged, or was being written, is read again as usual, and then that says so.
+        _backup(path, copy, "immutable=1")
+        after = os.stat(path)
+        return (before.st_ctime_ns, before.st_size) == (after.st_ctime_ns, after.st_size)
+    return False
+
+
+def _write_version(path: bytes) -> bytes:
+    """https://www.sqlite.org/fileformat2.html, section 1.3: bytes 18 and 19."""
+    with open(path, "rb") as stream:
+        return stream.read(20)[18:]
+
+
+def _log_size(path: bytes) -> int:
+    try:
+        return os.stat(path + b"-wal").st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _backup(path: bytes, copy: str, how: str = "mode=ro") -> None:
     deadline = time.monotonic() + WAIT
 
     def give_up(status: int, remaining: int, total: int) -> None:
@@ -81,7 +110,7 @@ def _backup(path: bytes, copy: str, mode: str = "ro") -> None:
             raise sqlite3.DatabaseError(f"a writer held it for {WAIT:g} s")
 
     with (
-        contextlib.closing(sqlite3.connect(f"file:{quote(path)}?mode={mode}", uri=True, timeout=0)) as source,
+        contextlib.closing(sqlite3.connect(f"file:{quote(path)}?{how}", uri=True, timeout=0)) as source,
         contextlib.closing(sqlite3.connect(copy)) as target,
     ):
         source.backup(target, progress=give_up, sleep=_PAUSE)
@@ -94,4 +123,4 @@ def _recover(path: bytes, staging: str, copy: str) -> None:
         for suffix in (b"-wal", b"-journal"):
             if os.path.exists(path + suffix):
                 shutil.copyfile(path + suffix, base + suffix)
-        _backup(base, copy, mode="rw")
+        _backup(base, copy, "mode=rw")

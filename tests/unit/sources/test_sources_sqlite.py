@@ -132,3 +132,50 @@ def test_companions_of_other_files_are_files(tmp_path: Path) -> None:
     for name in ("notes", "notes-journal", "lonely-wal"):
         (folder / name).write_bytes(b"text")
     assert set(taken(folder, tmp_path / "staging")) == {"notes", "notes-journal", "lonely-wal"}
+
+
+VISITOR = """
+import sqlite3, sys
+number = 0
+while True:
+    # The last one to close moves everything into the database and removes the log.
+    database = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
+    database.execute("pragma journal_mode=wal")
+    database.execute("pragma synchronous=off")
+    database.execute("create table if not exists log (number integer primary key, twice integer)")
+    database.execute("begin immediate")
+    for _ in range(50):
+        number += 1
+        database.execute("insert into log values (?, ?)", (number, 2 * number))
+    database.execute("commit")
+    database.close()
+"""
+
+
+def test_a_database_that_is_opened_and_closed_all_the_time_is_copied_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    visitor = subprocess.Popen([sys.executable, "-c", VISITOR, str(folder / "m.db")])
+    try:
+        while not rows(folder / "m.db"):
+            time.sleep(0.02)
+        for number in range(15):
+            kind, content, fault = taken(folder, tmp_path / "staging")["m.db"]
+            assert (kind, fault) == ("sqlite", "")
+            assert check(content, tmp_path / f"copy-{number}.db") % 50 == 0
+    finally:
+        visitor.kill()
+        visitor.wait()
+
+
+def test_a_database_at_rest_is_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "m.db")) as database, database:
+        database.execute("pragma journal_mode=wal")
+        database.execute("create table log (number integer primary key, twice integer)")
+        database.execute("insert into log values (1, 2)")
+    before = (os.listdir(folder), os.stat(folder).st_mtime_ns, (folder / "m.db").read_bytes())
+    assert before[0] == ["m.db"]
+    assert check(taken(folder, tmp_path / "staging")["m.db"][1], tmp_path / "copy.db") == 1
+    assert (os.listdir(folder), os.stat(folder).st_mtime_ns, (folder / "m.db").read_bytes()) == before
