@@ -38,7 +38,7 @@ from .sources.tree import TreeSource, outermost
 
 TYPES = ("full", "incremental")
 FOLDER = "03_BACKUPS"
-_LISTS = ("source_paths", "log_paths", "document_paths", "exclude", "documents")
+_LISTS = ("source_paths", "log_paths", "document_paths", "exclude", "documents", "recipients", "identity_files")
 _OF_AN_ARCHIVE = ("log", "source", "size_bytes", "compressed_bytes", "ratio", "lines", "sha256", "compression", "level")
 
 
@@ -46,7 +46,10 @@ _OF_AN_ARCHIVE = ("log", "source", "size_bytes", "compressed_bytes", "ratio", "l
 class Wish:
     """What is to be backed up, and where to. ``states`` are the states of the agents of other hosts, by
     host (``agent_states.host_states``); ``backup_id`` None: named by the time; ``set_name`` is the
-    schedule's, empty on demand; ``offsite`` are settings of ``backup_offsite``, empty for no copy elsewhere."""
+    schedule's, empty on demand; ``offsite`` are settings of ``backup_offsite``, empty for no copy elsewhere.
+
+    ``recipients`` and ``identity_files`` are the keys of an encrypted repository, as ``take_snapshot`` has them.
+    """
 
     root: str
     host: str
@@ -62,6 +65,9 @@ class Wish:
     compression: str = "gzip"
     compression_level: str = "normal"
     offsite: Mapping[str, Any] = field(default_factory=dict)
+    recipients: tuple[str, ...] = ()
+    recipients_file: Optional[str] = None
+    identity_files: tuple[str, ...] = ()
     backup_id: Optional[str] = None
     set_name: str = ""
     wait: float = 60.0
@@ -165,6 +171,9 @@ def _fill(
         ),
         clock,
         progress=progress,
+        recipients=wish.recipients,
+        recipients_file=wish.recipients_file,
+        identity_files=wish.identity_files,
     )
     if outcome.manifest is None:
         raise BackupError("No snapshot was taken", where=wish.repository)
@@ -176,7 +185,11 @@ def _fill(
             fix="Give another backup_id",
         )
     faults = snapshots.verify_repository(
-        wish.repository, [snapshot.digest], host=wish.host, expected=snapshot.digest
+        wish.repository,
+        [snapshot.digest],
+        host=wish.host,
+        expected=snapshot.digest,
+        identity_files=wish.identity_files,
     ).faults()
     if faults:
         raise BackupError(
@@ -253,7 +266,8 @@ def _copy_files(copier: Copier, wish: Wish, snapshot: str) -> list[dict[str, str
     """Copy what is for people out of the snapshot; then compare with the sources as they stand now."""
     document_roots = _real_paths(wish.document_paths)
     entries: dict[str, Entry] = {}
-    with snapshots.opened(wish.repository, snapshot, host=wish.host) as (_manifest, found, content_of):
+    opened = snapshots.opened(wish.repository, snapshot, host=wish.host, identity_files=wish.identity_files)
+    with opened as (_manifest, found, content_of):
         for entry in found:
             if entry.content is None:
                 continue

@@ -17,7 +17,7 @@ from .errors import ContinuityError
 from .journal import durable
 from .repository.layout import timestamp
 from .schedule import sets
-from .schedule.sets import BackupSet, ScheduleError
+from .schedule.sets import BackupSet, ScheduleError, Settings
 
 DONE, PARTIAL, FAILED = "SUCCESS", "PARTIAL", "FAILED"
 WAIT = 3600.0
@@ -82,40 +82,41 @@ def due(root: str, clock: Clock) -> list[str]:
     return [name for _weekly, _daily, name in sorted(waiting)]
 
 
-def _make(root: str, wanted: BackupSet, settings: dict[str, str], ran: Ran, runner: Runner, clock: Clock) -> None:
+def _make(root: str, wanted: BackupSet, settings: Settings, ran: Ran, runner: Runner, clock: Clock) -> None:
     if wanted.make == "backup":
-        options = {**vars(wanted), **settings, "set_name": wanted.name, "wait": WAIT}
+        options = {**vars(wanted), **vars(settings), "set_name": wanted.name, "wait": WAIT}
         made = backups.make_backup(backups.wish_for(root, options), runner, clock)
         if made.backup is not None:
             ran.made, ran.folder, ran.report_checksum = made.backup.id, made.backup.folder, made.checksum
             ran.problems += [f"{one['path']}: {one['message']}" for one in made.backup.report["problems"]]
         return
     outcome = snapshots.take_snapshot(
-        settings["repository"],
+        settings.repository,
         snapshots.Wanted(
             host=snapshots.host_name(root, None),
             sources=(*(wanted.source_paths or snapshots.default_sources(root)), *wanted.document_paths),
-            exclude=(*wanted.exclude, Staging(settings["destination"]).path),
+            exclude=(*wanted.exclude, Staging(settings.destination).path),
             tags=(wanted.name,),
             wait=WAIT,
         ),
         clock,
+        identity_files=settings.identity_files,
     )
     ran.made = outcome.manifest.id if outcome.manifest else ""
     ran.problems += [f"{one['path']}: {one['message']}" for one in snapshots.incomplete(outcome)]
 
 
-def _drop(root: str, wanted: BackupSet, settings: dict[str, str], ran: Ran, clock: Clock) -> None:
+def _drop(root: str, wanted: BackupSet, settings: Settings, ran: Ran, clock: Clock) -> None:
     """What was made stays made, whatever comes of this."""
     try:
         if wanted.retention:
             retention = maintenance.retention_from({"schedules": {wanted.name: dict(wanted.retention)}})
             host = snapshots.host_name(root, None)
             dropping = maintenance.Dropping(retention, host=host, root=root, wait=WAIT)
-            forgotten = maintenance.forget(settings["repository"], dropping, clock, prune=True)
+            forgotten = maintenance.forget(settings.repository, dropping, clock, prune=True)
             ran.dropped_snapshots = len(forgotten.forgetting.dropped)
         if wanted.keep_backups:
-            staging = Staging(settings["destination"])
+            staging = Staging(settings.destination)
             with staging.turn(clock, WAIT):
                 own = [one for one in staging.backups()[0] if one.report.get("set") == wanted.name]
                 for backup in own[: -wanted.keep_backups]:

@@ -150,6 +150,23 @@ options:
       - Folder of the repository.
       - Defaults to the folder C(repository) in O(root).
     type: path
+  recipients:
+    description:
+      - Public keys of age of those who may open the repository. When the repository is made, it is made encrypted.
+      - The folder of the backup is not encrypted. It is readable by its owner alone.
+    type: list
+    elements: str
+    default: []
+  recipients_file:
+    description:
+      - File with such public keys, one a line.
+    type: path
+  identity_files:
+    description:
+      - Files with private keys of age, one of which opens the repository, when it is encrypted.
+    type: list
+    elements: path
+    default: []
   wait:
     description:
       - Seconds to wait for another backup, and for another writer of the repository.
@@ -278,6 +295,9 @@ ARGUMENTS = {
     },
     "states": {"type": "dict"},
     "repository": {"type": "path"},
+    "recipients": {"type": "list", "elements": "str", "default": []},
+    "recipients_file": {"type": "path"},
+    "identity_files": {"type": "list", "elements": "path", "default": []},
     "wait": {"type": "float", "default": 60},
 }
 

@@ -54,6 +54,12 @@ options:
       - Folder in which C(STAGING) lies.
       - Defaults to the folder C(03_BACKUPS) in O(root).
     type: path
+  identity_files:
+    description:
+      - Files with private keys of age, one of which opens the repository, when it is encrypted.
+    type: list
+    elements: path
+    default: []
   python:
     description:
       - The interpreter that runs C(continuity.pyz).
@@ -131,7 +137,7 @@ changes:
 import os
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.schedule import installing
-from ansible_collections.fleetops.continuity.plugins.module_utils.schedule.sets import parse_sets
+from ansible_collections.fleetops.continuity.plugins.module_utils.schedule.sets import Settings, parse_sets
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
 ARGUMENTS = {
@@ -139,6 +145,7 @@ ARGUMENTS = {
     "sets": {"type": "dict", "required": True},
     "repository": {"type": "path"},
     "destination": {"type": "path"},
+    "identity_files": {"type": "list", "elements": "path", "default": []},
     "python": {"type": "path", "default": "/usr/bin/python3"},
     "scheduler": {"type": "str", "choices": ["auto", "systemd", "systemd-user", "cron"], "default": "auto"},
     "spread": {"type": "int", "default": 300},
@@ -152,8 +159,11 @@ def execute(call: Call) -> dict:
         root=root,
         python=options["python"],
         sets=parse_sets(options["sets"], "sets"),
-        repository=options["repository"] or os.path.join(root, "repository"),
-        destination=options["destination"] or os.path.join(root, "03_BACKUPS"),
+        settings=Settings(
+            options["repository"] or os.path.join(root, "repository"),
+            options["destination"] or os.path.join(root, "03_BACKUPS"),
+            tuple(options["identity_files"]),
+        ),
         spread=options["spread"],
         directory=options["unit_directory"],
     )

@@ -11,7 +11,7 @@ from typing import Mapping, Optional, Sequence
 from ..effects import Runner
 from ..journal import durable
 from . import crontab, sets, timers
-from .sets import BackupSet, ScheduleError
+from .sets import BackupSet, ScheduleError, Settings
 
 SYSTEMD, USER, CRON = SCHEDULERS = ("systemd", "systemd-user", "cron")
 PROGRAM = "continuity.pyz"
@@ -25,8 +25,7 @@ class Wish:
     root: str
     python: str
     sets: Mapping[str, BackupSet]
-    repository: str
-    destination: str
+    settings: Settings
     spread: int = 300
     directory: Optional[str] = None
 
@@ -62,8 +61,7 @@ def plan(wish: Wish, scheduler: str, runner: Runner) -> list[Change]:
             "The program that runs the sets is not there", where=program, fix="Roll out a release first"
         )
     file = sets.file_of(wish.root)
-    settings = {"repository": wish.repository, "destination": wish.destination}
-    wanted = {file: sets.render(wish.sets, settings) if wish.sets else None}
+    wanted = {file: sets.render(wish.sets, wish.settings) if wish.sets else None}
     changes = _different(wanted)
     if scheduler == CRON:
         before = _crontab(runner)

@@ -98,6 +98,16 @@ class BackupSet:
         return {"at": self.at, **kept}
 
 
+@dataclass(frozen=True)
+class Settings:
+    """Of all sets of a host: where they put what they make; private keys of age (files) for a repository
+    that is encrypted."""
+
+    repository: str
+    destination: str
+    identity_files: tuple[str, ...] = ()
+
+
 def parse_sets(plain: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, BackupSet]:
     return {name: BackupSet.parse(name, one, where) for name, one in sorted(plain.items())}
 
@@ -106,21 +116,22 @@ def file_of(root: str) -> str:
     return os.path.join(root, FOLDER, FILE)
 
 
-def render(sets: Mapping[str, BackupSet], settings: Mapping[str, Any]) -> str:
-    """The file's text. ``settings`` are those of all sets: ``repository`` and ``destination``."""
+def render(sets: Mapping[str, BackupSet], settings: Settings) -> str:
+    """The file's text."""
     plain = {name: one.plain() for name, one in sets.items()}
-    return json.dumps({"format": FORMAT, **settings, "sets": plain}, indent=2, sort_keys=True) + "\n"
+    return json.dumps({"format": FORMAT, **asdict(settings), "sets": plain}, indent=2, sort_keys=True) + "\n"
 
 
-def read(root: str) -> tuple[dict[str, BackupSet], dict[str, str]]:
-    """(the sets of a host root, ``repository`` and ``destination``). Raises ScheduleError."""
+def read(root: str) -> tuple[dict[str, BackupSet], Settings]:
+    """The sets of a host root, and what they have in common. Raises ScheduleError."""
     file = file_of(root)
     try:
         with open(file, encoding="utf-8") as stream:
             document = json.load(stream)
         if document["format"] != FORMAT:
             raise ScheduleError(f"format {document['format']!r}, expected {FORMAT}", where=file)
-        settings = {key: str(document[key]) for key in ("repository", "destination")}
+        keys = tuple(map(str, document["identity_files"]))
+        settings = Settings(str(document["repository"]), str(document["destination"]), keys)
         return parse_sets(document["sets"], file), settings
     except FileNotFoundError as error:
         raise ScheduleError(

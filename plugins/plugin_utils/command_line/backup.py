@@ -34,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-path", dest="log_paths", action="append", metavar="PATH", help="default: ROOT/logs")
     parser.add_argument("--document-path", dest="document_paths", action="append", metavar="PATH")
     parser.add_argument("--exclude", action="append", metavar="PATTERN")
+    parser.add_argument(
+        "--identity-file",
+        action="append",
+        dest="identity_files",
+        metavar="FILE",
+        help="private key of age, for an encrypted repository",
+    )
     parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for another backup")
     parser.add_argument("--dry-run", action="store_true", help="say what would be copied")
     parser.add_argument("--verify", metavar="BACKUP", help="make none; verify this one (its name), or 'all'")

@@ -71,7 +71,7 @@ def _list(arguments: argparse.Namespace) -> int:
     known, settings = sets.read(arguments.root)
     found = {name: {**one.plain(), "last": scheduled.last(arguments.root, name)} for name, one in known.items()}
     if arguments.format == "json":
-        print(json.dumps({**settings, "sets": found}))
+        print(json.dumps({**vars(settings), "sets": found}))
         return 0
     for name, one in found.items():
         last = one["last"]

@@ -23,7 +23,11 @@ import pytest
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import CompletedRun
 from ansible_collections.fleetops.continuity.plugins.module_utils.schedule import crontab, installing, sets, timers
 from ansible_collections.fleetops.continuity.plugins.module_utils.schedule.installing import CRON, SYSTEMD, USER, Wish
-from ansible_collections.fleetops.continuity.plugins.module_utils.schedule.sets import ScheduleError, parse_sets
+from ansible_collections.fleetops.continuity.plugins.module_utils.schedule.sets import (
+    ScheduleError,
+    Settings,
+    parse_sets,
+)
 
 SETS = {
     "hourly": {"at": "hourly", "retention": {"keep_last": 48}},
@@ -83,8 +87,7 @@ def wish(tmp_path: Path) -> Wish:
         root=str(root),
         python=sys.executable,
         sets=parse_sets(SETS, "sets"),
-        repository=str(root / "repository"),
-        destination=str(root / "03_BACKUPS"),
+        settings=Settings(str(root / "repository"), str(root / "03_BACKUPS"), ("/etc/continuity/key",)),
         directory=str(tmp_path / "units"),
     )
 
@@ -202,7 +205,7 @@ def test_what_is_written_is_what_is_read(wish: Wish, programs: Programs) -> None
     follow(wish, CRON, programs)
     read, settings = sets.read(wish.root)
     assert read == wish.sets
-    assert settings == {"repository": wish.repository, "destination": wish.destination}
+    assert settings == wish.settings
     plain = json.loads(Path(sets.file_of(wish.root)).read_text())["sets"]
     assert plain["hourly"] == {"at": "hourly", "retention": {"keep_last": 48}}, "defaults are left out"
 
@@ -226,7 +229,13 @@ def test_sets_that_cannot_be_followed_are_refused(name: str, plain: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", '{"format": 2}', '{"format": 1, "repository": "", "destination": "", "sets": [1]}']
+    "content",
+    [
+        "",
+        "{}",
+        '{"format": 2}',
+        '{"format": 1, "repository": "", "destination": "", "identity_files": [], "sets": [1]}',
+    ],
 )
 def test_a_damaged_schedule_is_one_clear_error(tmp_path: Path, content: str) -> None:
     with pytest.raises(ScheduleError, match="has no schedule"):

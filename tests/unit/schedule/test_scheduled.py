@@ -41,7 +41,7 @@ class HostRoot:
         self.repository, self.staging = str(folder / "repository"), Staging(str(folder / "03_BACKUPS"))
 
     def declare(self, **declared: dict[str, Any]) -> None:
-        settings = {"repository": self.repository, "destination": str(self.path / "03_BACKUPS")}
+        settings = sets.Settings(self.repository, str(self.path / "03_BACKUPS"))
         parsed = sets.parse_sets(declared, "sets")
         Path(sets.file_of(str(self.path))).write_text(sets.render(parsed, settings))
 
