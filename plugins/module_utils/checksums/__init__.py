@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checksums beside files, and what differs from them."""
