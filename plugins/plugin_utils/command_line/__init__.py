@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from typing import Optional, Sequence
@@ -40,6 +41,9 @@ COMMANDS: dict[str, str] = {
 CANNOT = 2
 """Exit status of a command that could not do its work (0: done, 1: done, and it found something)."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -56,12 +60,19 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             command.add_arguments(command_parser)
             command_parser.set_defaults(run=command.run)
     parsed = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that this terminal cannot show is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
         status: int = parsed.run(parsed)
         sys.stdout.flush()
     except ContinuityError as error:
         print(f"continuity {parsed.command}: {error}", file=sys.stderr)
         return CANNOT
+    except KeyboardInterrupt:
+        print(f"continuity {parsed.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except OSError as error:
         if error.filename is not None:
             raise

@@ -12,6 +12,9 @@ from ansible_collections.fleetops.continuity.plugins.module_utils import snapsho
 
 HELP = "List snapshots, or the paths in one (exit status 1: some manifests are damaged)"
 
+LETTERS = {"file": "-", "directory": "d", "symlink": "l", "fifo": "p"}
+"""As `ls` shows them."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("snapshot", nargs="?", metavar="SNAPSHOT", help="list the paths in this one")
@@ -38,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.format == "json":
                 print(json.dumps(entry))
             else:
-                print(f"{entry['type'][0]} {entry['mode']:04o} {entry['size']:>12} {entry['path']}")
+                print(f"{LETTERS[entry['type']]} {entry['mode']:04o} {entry['size']:>12} {entry['path']}")
         return 0
     found, damaged = snapshots.list_snapshots(
         arguments.repository, host=arguments.host, restore_point=arguments.restore_point, tags=arguments.tag
