@@ -16,12 +16,12 @@ def library() -> Any:
     return required("pyrage", "Encryption in the age format")
 
 
-def required(name: str, purpose: str) -> Any:
-    """Import an optional library. Raises ContinuityError that names its package."""
+def required(name: str, purpose: str, package: Optional[str] = None) -> Any:
+    """Import an optional library. Raises ContinuityError that names its package (None: that of the module's name)."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = name.partition(".")[0]
+        package = package or name.partition(".")[0]
         raise ContinuityError(
             f"{purpose} needs the Python library {package}, which is not installed",
             fix=f"Install it for the Python that runs this: python3 -m pip install {package}",

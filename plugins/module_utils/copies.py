@@ -223,7 +223,13 @@ def restore(
         selection = Selection(tuple(os.fsencode(path).rstrip(b"/") or b"/" for path in include))
         far.fetch_packs_of(manifest, selection, progress)
         return snapshots.restore_snapshot(
-            str(far.repository.root), manifest.digest, target=target, include=include, check=check, progress=progress
+            str(far.repository.root),
+            manifest.digest,
+            target=target,
+            include=include,
+            check=check,
+            progress=progress,
+            identity_files=far.identity_files,
         )
 
 
@@ -239,13 +245,16 @@ class Fetched:
     """A repository made of a copy: manifests and index are there, packs as far as they were asked for."""
 
     def __init__(
-        self, copy: Copy, store: ObjectStore, identities: Identities, files: Sequence[Remote], root: Path
+        self, copy: Copy, store: ObjectStore, identity_files: Sequence[str], files: Sequence[Remote], root: Path
     ) -> None:
+        identities = read_identities(identity_files)
         self._copy, self._store, self._identities = copy, store, identities
         self._packs = {file.sha256: file for file in files if file.name.startswith("packs/")}
         self._work = _folder(root / "tmp" / "offsite")
         self._fetch((file for file in files if not file.name.startswith("packs/")), root, None)
-        self.repository = Repository.open(str(root))
+        # One file may open the copy, another the repository in it; each is tried for both.
+        self.identity_files = tuple(identity_files) if Repository.open(str(root)).encrypted else ()
+        self.repository = Repository.open(str(root), self.identity_files)
 
     def fetch_packs(self, packs: Iterable[str], progress: Optional[Progress] = None) -> int:
         """Fetch packs (hexadecimal names) that are not there yet; how many were. Those that the copy does not
@@ -292,7 +301,7 @@ def fetched(copy: Copy, identity_files: Sequence[str], scratch: Optional[str]) -
         files, carried = _newest(store, identities, _folder(root / "tmp" / "offsite"))
         _clear(root, files)
         _write_carried(root, carried)
-        yield Fetched(copy, store, identities, files, root)
+        yield Fetched(copy, store, identity_files, files, root)
 
 
 def _packs_of(index: Index, blocks: Iterable[bytes]) -> set[str]:

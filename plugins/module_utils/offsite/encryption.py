@@ -14,7 +14,8 @@ import re
 from pathlib import Path
 from typing import Any, BinaryIO, Optional, Sequence
 
-from .faults import DamagedObjectError, OffsiteError, WrongIdentityError, required
+from .. import age_keys
+from .faults import DamagedObjectError, OffsiteError, WrongIdentityError
 from .store import BEGINNING, Peek
 
 _MAGIC = b"age-encryption.org/v1\n"
@@ -126,68 +127,28 @@ class _Digesting:
         self._file.flush()
 
 
-def _library() -> Any:
-    return required("pyrage", "pyrage", "Encryption in the age format")
-
-
 def read_recipients(keys: Sequence[str], file: Optional[str]) -> Recipients:
-    """Public keys as given and from a file, one a line. Raises OffsiteError when there are none."""
-    library = _library()
-    lines = [(key.strip(), "recipients") for key in keys]
-    if file is not None:
-        lines += [(line, f"{file}:{number}") for number, line in _lines(file)]
-    if not lines:
+    """Public keys as given and from a file, one a line. Raises ContinuityError, also when there are none."""
+    library = age_keys.library()
+    found = age_keys.recipients(keys, file)
+    if not found:
         raise OffsiteError(
             "There is no public key to encrypt for",
             where=file,
             fix="Make an identity with age-keygen, and name its public key in recipients or recipients_file",
         )
-    return Recipients([_recipient(library, key, where) for key, where in lines], library)
-
-
-def _recipient(library: Any, key: str, where: str) -> Any:
-    try:
-        return library.ssh.Recipient.from_str(key) if key.startswith("ssh-") else library.x25519.Recipient.from_str(key)
-    except library.RecipientError as error:
-        private = key.upper().startswith("AGE-SECRET-KEY-")
-        raise OffsiteError(
-            "This is a private key, where a public one belongs" if private else "This is not a public key of age",
-            where=where,
-            fix="A public key starts with age1, ssh-ed25519 or ssh-rsa",
-        ) from error
+    return Recipients(found, library)
 
 
 def read_identities(files: Sequence[str]) -> Identities:
-    """Private keys from files: age identities, one a line, or an SSH key. Raises OffsiteError when there are none."""
-    library = _library()
-    keys: list[Any] = []
-    for file in files:
-        content = _content(file)
-        try:
-            if b"-----BEGIN" in content:
-                keys.append(library.ssh.Identity.from_buffer(content))
-            else:
-                keys += [library.x25519.Identity.from_str(line) for _number, line in _lines(file)]
-        except library.IdentityError as error:
-            raise OffsiteError("This is not an identity of age", where=file, fix="age-keygen makes one") from error
-    if not keys:
+    """Private keys from files: age identities, one a line, or an SSH key. Raises ContinuityError, also when
+    there are none."""
+    library = age_keys.library()
+    found = age_keys.identities(files)
+    if not found:
         raise OffsiteError(
             "This needs an identity, the private key that opens the copy",
             where=", ".join(files) or None,
             fix="Name the file of one in identity_files",
         )
-    return Identities(keys, library)
-
-
-def _content(file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise OffsiteError(f"The file with keys cannot be read: {error.strerror}", where=file) from error
-
-
-def _lines(file: str) -> list[tuple[int, str]]:
-    """The lines that hold a key, with their numbers."""
-    text = _content(file).decode("utf-8", "replace")
-    numbered = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
-    return [(number, line) for number, line in numbered if line and not line.startswith("#")]
+    return Identities(found, library)

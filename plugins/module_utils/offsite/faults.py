@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
-
 from ..errors import ContinuityError
 
 
@@ -32,15 +29,3 @@ class WrongIdentityError(OffsiteError):
 
 class NoRoomError(OffsiteError):
     """The far side is full."""
-
-
-def required(module: str, package: str, purpose: str) -> ModuleType:
-    """Import an optional library. Raises OffsiteError that names its package."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise OffsiteError(
-            f"{purpose} needs the Python library {package}, which is not installed",
-            where=module,
-            fix=f"Install it for the Python that runs this: python3 -m pip install {package}",
-        ) from error

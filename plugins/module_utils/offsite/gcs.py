@@ -9,10 +9,11 @@ import threading
 from pathlib import Path
 from typing import Any, Callable, Iterator, Optional, TypeVar
 
-from .faults import MissingObjectError, NoRoomError, OffsiteError, PermissionRefusedError, required
+from ..age_keys import required
+from .faults import MissingObjectError, NoRoomError, OffsiteError, PermissionRefusedError
 from .store import BEGINNING, Bounded, Peek
 
-_NEEDED = ("google-cloud-storage", "A copy in Google Cloud Storage")
+_NEEDED = ("A copy in Google Cloud Storage", "google-cloud-storage")
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _TIMEOUT = (10.0, 120.0)
 _KINDS = {
@@ -43,7 +44,7 @@ class GoogleStorage:
         self._faults = required("google.api_core.exceptions", *_NEEDED)
         self._auth = required("google.auth", *_NEEDED)
         self._auth_faults = required("google.auth.exceptions", *_NEEDED)
-        self._network = required("requests.exceptions", "requests", _NEEDED[1])
+        self._network = required("requests.exceptions", *_NEEDED)
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self._endpoint, self._ca_file = endpoint, ca_file
         self._credentials = self._read_credentials(credentials_file)

@@ -9,8 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, TypeVar
 
+from ..age_keys import required
 from . import credentials
-from .faults import MissingObjectError, NoRoomError, OffsiteError, PermissionRefusedError, required
+from .faults import MissingObjectError, NoRoomError, OffsiteError, PermissionRefusedError
 from .store import BEGINNING, Bounded, Peek
 
 PART = 8 * 1024 * 1024
@@ -37,7 +38,7 @@ class ObStore:
         self.where = where
         self._store = store
         self._library = library
-        self._faults = required("obstore.exceptions", "obstore", "This destination")
+        self._faults = required("obstore.exceptions", "This destination")
 
     def put(self, name: str, source: Path) -> None:
         many = source.stat().st_size > PART
@@ -141,7 +142,7 @@ def s3(
     ca_file: Optional[str],
     patience: float,
 ) -> ObStore:
-    library = required("obstore", "obstore", "A copy in S3")
+    library = required("obstore", "A copy in S3")
     keys = credentials.aws(credentials_file, profile)
     config: dict[str, Any] = {"region": region or (keys and keys.region) or "us-east-1"}
     if keys is not None:
@@ -162,7 +163,7 @@ def azure(
     ca_file: Optional[str],
     patience: float,
 ) -> ObStore:
-    library = required("obstore", "obstore", "A copy in Azure Blob")
+    library = required("obstore", "A copy in Azure Blob")
     if credentials_file is None:
         raise OffsiteError(
             "A copy in Azure Blob needs credentials", where=f"az://{container}", fix="Name a file in credentials_file"
@@ -214,8 +215,8 @@ def _open(
             options["root_certificate"] = Path(ca_file).read_bytes()
         except OSError as error:
             raise OffsiteError(f"The certificates cannot be read: {error.strerror}", where=ca_file) from error
-    stores = required("obstore.store", "obstore", "This destination")
-    faults = required("obstore.exceptions", "obstore", "This destination")
+    stores = required("obstore.store", "This destination")
+    faults = required("obstore.exceptions", "This destination")
     try:
         store = getattr(stores, kind)(
             bucket, prefix=prefix or None, config=dict(config), client_options=options, retry_config=retry

@@ -201,6 +201,24 @@ def test_several_recipients_can_each_restore(source: Source, keys: Keys, directo
         assert copies.verify(directory, [one.private], level="data").faults() == []
 
 
+def test_the_copy_of_an_encrypted_repository_needs_both_keys(
+    source: Source, keys: Keys, directory: Copy, tmp_path: Path
+) -> None:
+    pytest.importorskip("cryptography", reason="the Python package cryptography is not installed")
+    inner = Keys(tmp_path)
+    Repository.init(source.repository, CLOCK.now(), recipients=[inner.public])
+    wanted = snapshots.Wanted("pc2", (str(source.tree),))
+    snapshots.take_snapshot(source.repository, wanted, CLOCK, identity_files=[inner.private])
+    source.send(directory, keys)
+    assert copies.verify(directory, [], repository_path=source.repository).faults() == []
+    assert copies.verify(directory, [keys.private], level="data").faults() == []
+    target = tmp_path / "target"
+    with pytest.raises(ContinuityError, match="None of the given identities opens this repository"):
+        copies.restore(directory, "latest", [keys.private], target=str(target))
+    copies.restore(directory, "latest", [keys.private, inner.private], target=str(target))
+    assert same(source.tree, Path(f"{target}{source.tree}"))
+
+
 def test_every_damage_of_an_object_is_named(source: Source, keys: Keys, directory: Copy) -> None:
     source.snapshot()
     source.send(directory, keys)
@@ -297,10 +315,10 @@ def test_no_library_is_said_and_a_directory_needs_none_of_the_clouds(
         monkeypatch.setitem(sys.modules, module, None)
     assert source.send(directory, keys)
     for url, package in (("s3://b/p", "obstore"), ("gs://b/p", "google-cloud-storage"), ("az://c/p", "obstore")):
-        with pytest.raises(OffsiteError, match=f"needs the Python library {package}"):
+        with pytest.raises(ContinuityError, match=f"needs the Python library {package}"):
             source.send(Copy(Destination(url)), keys)
     monkeypatch.setitem(sys.modules, "pyrage", None)
-    with pytest.raises(OffsiteError, match="needs the Python library pyrage"):
+    with pytest.raises(ContinuityError, match="needs the Python library pyrage"):
         source.send(directory, keys)
 
 
