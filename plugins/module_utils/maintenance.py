@@ -9,7 +9,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from .effects import Clock
 from .errors import ContinuityError
@@ -44,6 +44,7 @@ class Dropping:
     host: Optional[str] = None
     root: Optional[str] = None
     wait: float = 60.0
+    identity_files: tuple[str, ...] = ()
 
 
 @dataclass
@@ -105,7 +106,7 @@ def forget(
 ) -> Forgotten:
     """Forget, and reclaim the space if it is wanted. With ``prune`` there need not be a rule: then nothing is
     forgotten. ``check`` says what would be done, and writes nothing."""
-    repository = Repository.open(repository_path)
+    repository = Repository.open(repository_path, wanted.identity_files)
     result = Forgotten()
     with refusals("Cannot forget", repository_path, "Run as the owner of the repository"):
         if wanted.names or wanted.retention or not prune:
@@ -139,10 +140,11 @@ def prune(
     max_unused: float = 5.0,
     wait: float = 60.0,
     check: bool = False,
+    identity_files: Sequence[str] = (),
     progress: Optional[Progress] = None,
 ) -> Pruned:
     """Reclaim the space of what no snapshot needs."""
-    repository = Repository.open(repository_path)
+    repository = Repository.open(repository_path, identity_files)
     with refusals("Cannot prune", repository_path, "Run as the owner of the repository"):
         return pruning.prune(repository, clock, max_unused=max_unused, wait=wait, check=check, progress=progress)
 

@@ -126,6 +126,13 @@ options:
       - Seconds to wait for writers.
     type: float
     default: 60
+  identity_files:
+    description:
+      - Files with private keys of age, one of which opens the repository, when it is encrypted.
+      - Only O(prune) needs one.
+    type: list
+    elements: path
+    default: []
 seealso:
   - module: fleetops.continuity.snapshot
   - module: fleetops.continuity.scrub
@@ -268,6 +275,7 @@ ARGUMENTS = {
     "prune": {"type": "bool", "default": False},
     "max_unused": {"type": "float", "default": 5},
     "wait": {"type": "float", "default": 60},
+    "identity_files": {"type": "list", "elements": "path", "default": []},
 }
 
 
@@ -279,6 +287,7 @@ def execute(call: Call) -> dict:
         host=options["host"],
         root=options["root"],
         wait=options["wait"],
+        identity_files=tuple(options["identity_files"]),
     )
     repository = options["repository"] or os.path.join(options["root"], "repository")
     done = maintenance.forget(

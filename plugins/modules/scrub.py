@@ -79,6 +79,13 @@ options:
       - Seconds to wait for writers, when something is healed.
     type: float
     default: 60
+  identity_files:
+    description:
+      - Files with private keys of age, one of which opens the repository, when it is encrypted.
+      - Without one nothing can be said of whom damage touches, and only whole files are healed.
+    type: list
+    elements: path
+    default: []
 seealso:
   - module: fleetops.continuity.verify
   - module: fleetops.continuity.forget
@@ -180,6 +187,7 @@ ARGUMENTS = {
     "copies": {"type": "list", "elements": "path", "default": []},
     "live": {"type": "bool", "default": True},
     "wait": {"type": "float", "default": 60},
+    "identity_files": {"type": "list", "elements": "path", "default": []},
 }
 
 
@@ -193,6 +201,7 @@ def execute(call: Call) -> dict:
         copies=tuple(options["copies"]),
         live=options["live"],
         wait=options["wait"],
+        identity_files=tuple(options["identity_files"]),
     )
     repository = options["repository"] or os.path.join(options["root"], "repository")
     done = maintenance.scrub(repository, wanted, call.clock, check=call.check_mode)

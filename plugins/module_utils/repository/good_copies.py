@@ -41,8 +41,10 @@ class RepositoryCopy:
     def __init__(self, path: str, identity_files: Sequence[str] = ()) -> None:
         self.name = path
         self._root = Path(path)
-        self._opened = Repository.open(path, identity_files)
+        self._identity_files = identity_files
         self._reader: Optional[BlockReader] = None
+        if not (self._root / "packs").is_dir():
+            raise RepositoryError("There is no repository here", where=path, fix="Name the folder of a copy")
 
     def file(self, relative: str) -> Optional[bytes]:
         try:
@@ -52,9 +54,10 @@ class RepositoryCopy:
             return None
 
     def block(self, digest: bytes) -> Optional[bytes]:
-        if self._reader is None:
-            self._reader = BlockReader(self._opened, Index(self._opened))
         try:
+            if self._reader is None:
+                opened = Repository.open(self.name, self._identity_files)
+                self._reader = BlockReader(opened, Index(opened))
             return self._reader.read(digest)
         except DamagedError:
             return None

@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         root=arguments.root,
         wait=arguments.wait,
+        identity_files=tuple(arguments.identity_files),
     )
     done = maintenance.forget(
         arguments.repository,

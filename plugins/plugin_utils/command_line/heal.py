@@ -32,5 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
         copies=tuple(arguments.copies),
         live=not arguments.no_live,
         wait=arguments.wait,
+        identity_files=tuple(arguments.identity_files),
     )
     return scrub.show(arguments, wanted, arguments.dry_run)

@@ -24,6 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-unused", type=float, default=5.0, metavar="PERCENT", help="may stay unused (5)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument(
+        "--identity-file",
+        action="append",
+        default=[],
+        dest="identity_files",
+        metavar="FILE",
+        help="private key of age, for an encrypted repository",
+    )
     parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for writers")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
@@ -43,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_unused=arguments.max_unused,
         wait=arguments.wait,
         check=arguments.dry_run,
+        identity_files=arguments.identity_files,
         progress=progress.on_terminal("prune", "packs"),
     )
     progress.done()

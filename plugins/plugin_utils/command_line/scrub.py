@@ -24,11 +24,24 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--share", default="1/1", metavar="K/N", help="read the Kth of N parts of the packs")
     parser.add_argument("--restart", action="store_true", help="do not go on where a killed one was")
     parser.add_argument("--heads", metavar="FILE", help="note of the newest snapshots, outside of the repository")
+    parser.add_argument(
+        "--identity-file",
+        action="append",
+        default=[],
+        dest="identity_files",
+        metavar="FILE",
+        help="private key of age, for an encrypted repository",
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wanted = maintenance.Scrubbing(share=arguments.share, restart=arguments.restart, heads=arguments.heads)
+    wanted = maintenance.Scrubbing(
+        share=arguments.share,
+        restart=arguments.restart,
+        heads=arguments.heads,
+        identity_files=tuple(arguments.identity_files),
+    )
     return show(arguments, wanted, False)
 
 
