@@ -179,4 +179,4 @@ def change(tree: Path, generation: int) -> None:
 
 def one_file(tree: Path) -> Path:
     """The file that is restored alone: neither first nor last in any order."""
-    return small_path(tree, 700)
+    return small_path(tree, 77)

@@ -70,7 +70,7 @@ def continuity(encrypted: bool) -> Tool:
         return [sys.executable, place.program, words[0], "--repository", place.repository, *words[1:]]
 
     def identity(place: Place) -> Argv:
-        return ["--identity", place.folder / "identity"] if encrypted else []
+        return ["--identity-file", place.folder / "identity"] if encrypted else []
 
     def prepare(place: Place) -> Sequence[Argv]:
         if not encrypted:
