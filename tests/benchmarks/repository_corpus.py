@@ -19,6 +19,7 @@ import random
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Callable
 
@@ -41,22 +42,16 @@ ENTRY = {
 
 @cache
 def words() -> list[str]:
-    """A language of 4,000 words, some of them common."""
+    """A language of 4,000 words; common ones stand there several times."""
     chance = random.Random(SEED)
     syllables = [first + second for first in "bcdfgklmnprstvw" for second in ("a", "e", "i", "o", "u", "er", "in")]
-    return ["".join(chance.choices(syllables, k=chance.randrange(1, 5))) for _unused in range(4000)]
+    made = ["".join(chance.choices(syllables, k=chance.randrange(2, 5))) for _unused in range(4000)]
+    return [word for rank, word in enumerate(made) for _unused in range(1 + 8000 // (rank + 20))]
 
 
-@cache
-def prose() -> str:
-    """16 MB of that language, to cut pieces from."""
-    weights = [1 / (rank + 10) for rank in range(4000)]
-    return " ".join(random.Random(SEED).choices(words(), weights, k=2_900_000))
-
-
-def cut(chance: random.Random, length: int) -> str:
-    start = chance.randrange(len(prose()) - length)
-    return prose()[start : start + length]
+def prose(chance: random.Random, size: int) -> str:
+    """So much of that language, never the same twice."""
+    return " ".join(chance.choices(words(), k=size // 6 + 1))[:size]
 
 
 def small_size(chance: random.Random) -> int:
@@ -70,7 +65,7 @@ def small_file(chance: random.Random, kind: str) -> bytes:
     entries = "".join(
         ENTRY[kind] % (one, other, chance.getrandbits(16), chance.getrandbits(24)) for one, other in zip(first, second)
     )
-    notes = cut(chance, size // 2)
+    notes = prose(chance, size // 2)
     if kind == "json":
         return f'{{"notes": {json.dumps(notes)},\n"entries": [\n{entries[:-2]}\n]}}\n'.encode()
     return f"# {notes}\n{entries}".encode()
@@ -82,7 +77,7 @@ def small_path(tree: Path, number: int) -> Path:
 
 
 def log_lines(chance: random.Random, agent: int, start: int, size: int) -> bytes:
-    messages = [cut(random.Random(SEED + agent * 50 + number), 30 + number) for number in range(40)]
+    messages = [prose(random.Random(SEED + agent * 50 + number), 30 + number) for number in range(40)]
     count = size // 125 + 1
     made, second = [], start
     for level, message, port, latency in zip(
@@ -100,7 +95,10 @@ def log_lines(chance: random.Random, agent: int, start: int, size: int) -> bytes
 
 
 def rows(chance: random.Random, count: int) -> list[tuple[str, bytes, int]]:
-    return [(cut(chance, chance.randrange(100, 600)), chance.randbytes(200), number) for number in range(count)]
+    lengths = chance.choices(range(100, 600), k=count)
+    ends = list(accumulate(lengths))
+    text = prose(chance, ends[-1])
+    return [(text[end - length : end], chance.randbytes(200), end) for length, end in zip(lengths, ends)]
 
 
 def _state(tree: Path, chance: random.Random, begin: int, end: int) -> None:
@@ -142,7 +140,7 @@ def make(tree: Path, files: float, bulk: float) -> None:
         *((_state, (begin, min(begin + 2500, small))) for begin in range(0, small, 2500)),
         *((_documents, (begin, min(begin + 25, documents))) for begin in range(0, documents, 25)),
     ]
-    words(), prose()
+    words()
     with ProcessPoolExecutor() as pool:
         for future in [pool.submit(part, tree, random.Random(SEED + i), *how) for i, (part, how) in enumerate(parts)]:
             future.result()
