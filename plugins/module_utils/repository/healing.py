@@ -98,7 +98,8 @@ class Healing:
 
     def packs(self, repository: Repository, found: Scrubbed, wait: float) -> None:
         """Packs, index and blocks."""
-        bad = set(found.bad_packs)
+        # An index file that is whole again may name packs of which scrub could not know.
+        bad = found.bad_packs | Index(repository).missing
         for pack in sorted(bad):
             where = _where(self._root, repository.pack_file(pack.hex()))
             if self._file(where, _named(pack.hex())):
