@@ -14,6 +14,7 @@ import re
 from typing import Any, Mapping, Optional
 
 from .effects import Clock, Runner
+from .errors import ContinuityError
 from .fleet.dependencies import resolve
 from .fleet.model import Agent, AgentId, Dependency, Fleet, HostConfig, Location
 from .fleet.startup_config import load_host
@@ -29,17 +30,24 @@ _IN_ADDRESS = re.compile(r"://[^/@\s]+@")
 
 
 def host_states(root: str, host: str, runner: Runner, clock: Clock) -> dict[str, Any]:
-    """This host's part of the document; a root without agents has none."""
-    described: dict[str, Any] = {"taken": timestamp(clock.now()), "root": root, "system": _system()}
+    """This host's part of the document; a root without agents has none. ``error`` says why there are none on a
+    host that should have some: a broken host is backed up all the same."""
+    described: dict[str, Any] = {"taken": timestamp(clock.now()), "root": root, "system": _system(), "error": ""}
+    nothing: dict[str, Any] = {"address": None, "release": None, "settings": {}, "agents": {}}
     if not os.path.exists(os.path.join(root, NAME)):
-        return {**described, "release": None, "settings": {}, "agents": {}}
-    opened = open_host(root, runner=runner, clock=clock)
+        return {**described, **nothing}
+    try:
+        return {**described, **_agents(open_host(root, runner=runner, clock=clock))}
+    except ContinuityError as error:
+        return {**described, **nothing, "error": str(error)}
+
+
+def _agents(opened: Host) -> dict[str, Any]:
     current = opened.ledger.state().current
     seen = observe(opened, opened.releases.load(current) if current else None)
     config = _config(opened)
     declared = {agent.name: agent for agent in config.agents} if config else {}
     return {
-        **described,
         "address": opened.address,
         "release": {
             "current": seen.ledger.current,

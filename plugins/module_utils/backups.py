@@ -198,8 +198,8 @@ def _fill(
     problems = snapshots.incomplete(outcome)
     older = _older(staging) if wish.backup_type == "incremental" else None
     copier = Copier(building, older)
-    states = _copy_states(copier, wish, date, runner, clock)
-    problems += _copy_files(copier, wish, snapshot.digest)
+    states, state_problems = _copy_states(copier, wish, date, runner, clock)
+    problems += state_problems + _copy_files(copier, wish, snapshot.digest)
     archives, log_problems = _archive_logs(building, copier, older, wish, clock)
     sent = backup_offsite.send(wish.offsite, wish.repository, wish.host, copier.copies, clock, wish.wait)
     problems += log_problems + sent.problems
@@ -247,19 +247,23 @@ def _older(staging: Staging) -> Optional[Older]:
         return Older(backups[-1].folder, read_sums(stream.read(), file))
 
 
-def _copy_states(copier: Copier, wish: Wish, date: str, runner: Runner, clock: Clock) -> Copy:
+def _copy_states(
+    copier: Copier, wish: Wish, date: str, runner: Runner, clock: Clock
+) -> tuple[Copy, list[dict[str, str]]]:
     own = {} if wish.host in wish.states else {wish.host: host_states(wish.root, wish.host, runner, clock)}
-    states = agent_states.document({**wish.states, **own}, clock)
-    content = (json.dumps(states, indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    hosts = {**wish.states, **own}
+    text = json.dumps(agent_states.document(hosts, clock), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     copy = Copy(
         path=f"{DATABASE}/agent_states_{date}.json",
         source="",
         kind="states",
-        digests=Digests.of(content),
+        digests=Digests.of(text.encode()),
         modified=int(clock.now() * 1e9),
         compared=ITSELF,
     )
-    return copier.add(copy, [content])
+    error = hosts[wish.host].get("error")
+    problems = [{"path": wish.root, "kind": "states", "message": error}] if error else []
+    return copier.add(copy, [text.encode()]), problems
 
 
 def _copy_files(copier: Copier, wish: Wish, snapshot: str) -> list[dict[str, str]]:

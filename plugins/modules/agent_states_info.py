@@ -77,8 +77,12 @@ states:
       description: Name, kernel, architecture, number of processors, memory in bytes, version of Python.
       type: dict
       sample: {"name": "pc2", "architecture": "x86_64", "processors": 8}
+    error:
+      description: Why nothing can be said of the agents of a host that should have some; else empty.
+      type: str
+      sample: ""
     address:
-      description: The address on which the agents listen. Absent without agents.
+      description: The address on which the agents listen, or null.
       type: str
       sample: 192.0.2.20
     release:
@@ -110,6 +114,8 @@ ARGUMENTS = {"root": {"type": "path", "required": True}, "host": {"type": "str"}
 def execute(call: Call) -> dict:
     host = host_name(call.params["root"], call.params["host"])
     states = host_states(call.params["root"], host, call.runner, call.clock)
+    if states["error"]:
+        call.warn(f"the states of the agents cannot be told: {states['error']}")
     return {"changed": False, "host": host, "states": states}
 
 

@@ -18,7 +18,7 @@ MARK = "# fleetops.continuity schedule of "
 def edit(crontab: str, root: str, python: str, wanted: bool) -> str:
     """The crontab with our line for this root, or without it; everything else stays as it is."""
     lines, skip = [], False
-    for line in crontab.splitlines():
+    for line in crontab.rstrip("\n").splitlines():
         if skip or line == MARK + root:
             skip = not skip
             continue

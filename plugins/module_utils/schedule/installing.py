@@ -163,7 +163,8 @@ def _lingers(runner: Runner) -> bool:
 def _crontab(runner: Runner) -> str:
     ended = runner.run(["crontab", "-l"])
     if ended.status == 0:
-        return ended.stdout
+        # Whoever hands a crontab to the program may end it with one more line break.
+        return ended.stdout.rstrip("\n") + "\n" if ended.stdout.strip() else ""
     if NO_CRONTAB in ended.stderr:
         return ""
     raise ScheduleError(

@@ -325,6 +325,14 @@ def test_the_summary_says_the_same_with_the_reports_own_checksum(host: SmallHost
     assert "7 with the source as it stands, 1 with what was read" in said
 
 
+def test_a_broken_host_is_backed_up_all_the_same(host: SmallHost) -> None:
+    (host.folder / "host.json").write_text('{"format": 1, "host": "pc2"}')
+    report = report_of(host.make())
+    assert report["status"] == "PARTIAL" and report["total_files_backed_up"] == 10
+    assert [(one["path"], one["kind"]) for one in report["problems"]] == [(str(host.folder), "states")]
+    assert "this is not the description of a host" in report["problems"][0]["message"]
+
+
 def test_documents_and_restore_points_go_off_site(host: SmallHost) -> None:
     pyrage = pytest.importorskip("pyrage", reason="encrypting off-site copies needs pyrage")
     identity = pyrage.x25519.Identity.generate()

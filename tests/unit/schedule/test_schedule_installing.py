@@ -60,7 +60,8 @@ class Programs:
             return CompletedRun(0 if there else 1, "", "")
         self.changing.append(list(argv))
         if program == "crontab":
-            self.crontab = stdin
+            # As Ansible's run_command hands it over.
+            self.crontab = f"{stdin}\n"
         elif program == "loginctl":
             self.lingers = True
         elif verb == "enable":
@@ -180,13 +181,13 @@ def test_cron_keeps_what_is_not_ours(wish: Wish, programs: Programs) -> None:
     other = replace(wish, root=f"{wish.root}-2")
     assert wish.root in crontab.edit(programs.crontab, other.root, other.python, True)
     follow(replace(wish, sets={}), CRON, programs)
-    assert programs.crontab == "MAILTO=me\n# mine\n5 4 * * * /bin/true\n"
+    assert programs.crontab == "MAILTO=me\n# mine\n5 4 * * * /bin/true\n\n"
     assert follow(replace(wish, sets={}), CRON, programs) == []
 
 
 def test_a_host_without_crontab_gets_one(wish: Wish, programs: Programs) -> None:
     follow(wish, CRON, programs)
-    assert programs.crontab is not None and programs.crontab.count("\n") == 2
+    assert programs.crontab is not None and programs.crontab.strip().count("\n") == 1
 
 
 def test_the_line_of_cron_runs_what_it_should(tmp_path: Path) -> None:
