@@ -21,8 +21,11 @@ from typing import Any, Callable
 
 from load import Load
 
+from ansible_collections.fleetops.continuity.plugins.module_utils import scheduled
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock, Unit
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
+from ansible_collections.fleetops.continuity.plugins.module_utils.schedule import installing
+from ansible_collections.fleetops.continuity.plugins.module_utils.schedule.sets import Settings, parse_sets
 from ansible_collections.fleetops.continuity.plugins.module_utils.supervisors.systemd import SystemdSupervisor
 from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line.local_runner import LocalRunner
 
@@ -409,6 +412,62 @@ def batch_of_77() -> dict[str, Any]:
     return figures
 
 
+def timers_run_sets_catch_up_and_are_removed() -> dict[str, Any]:
+    """A timer that was off while its set was due runs it as soon as it is on again, as after a boot."""
+    stamps = Path("/var/lib/systemd/timers")
+    with HostRoot() as host:
+        shutil.copy(HERE / "continuity.pyz", host.path)
+        (host.path / "state/Agent").mkdir(parents=True)
+        (host.path / "state/Agent/memory.json").write_text("{}")
+        names = ("test-hourly", "test-weekly", "test-training")
+        declared = parse_sets(
+            {
+                "test-hourly": {"at": "hourly", "retention": {"keep_last": 2}},
+                "test-weekly": {"at": "Sun 03:00", "make": "backup", "keep_backups": 1},
+                "test-training": {"at": "manual"},
+            },
+            "sets",
+        )
+        settings = Settings(str(host.path / "repository"), str(host.path / "03_BACKUPS"))
+        wish = installing.Wish(str(host.path), sys.executable, declared, settings, spread=0)
+
+        def follow(wanted: installing.Wish) -> list[str]:
+            changes = installing.plan(wanted, "systemd", LocalRunner())
+            installing.apply(wanted, "systemd", changes, LocalRunner())
+            return [change.what for change in changes]
+
+        def ran(name: str) -> bool:
+            return (scheduled.last(str(host.path), name) or {}).get("status") == "SUCCESS"
+
+        assert follow(wish)
+        assert follow(wish) == []
+        hourly, weekly = (f"continuity-backup-{name}" for name in names[:2])
+        for unit in (hourly, weekly):
+            assert show(f"{unit}.timer", "ActiveState") == "active"
+            assert show(f"{unit}.timer", "UnitFileState") == "enabled"
+            assert show(f"{unit}.timer", "Persistent") == "yes"
+            assert show(f"{unit}.timer", "NextElapseUSecRealtime")
+        assert show("continuity-backup-test-training.timer", "LoadState") == "not-found"
+        subprocess.run(["systemctl", "start", f"{hourly}.service"], check=True)
+        assert ran("test-hourly")
+        assert not ran("test-weekly")
+        subprocess.run(["systemctl", "stop", f"{weekly}.timer"], check=True)
+        missed = time.time() - 8 * 86400
+        os.utime(stamps / f"stamp-{weekly}.timer", (missed, missed))
+        started = time.monotonic()
+        subprocess.run(["systemctl", "start", f"{weekly}.timer"], check=True)
+        wait_for(lambda: ran("test-weekly"), 60)
+        seconds = time.monotonic() - started
+        assert follow(replace(wish, sets={"test-hourly": declared["test-hourly"]}))
+        assert show(f"{weekly}.timer", "LoadState") == "not-found"
+        assert show(f"{hourly}.timer", "ActiveState") == "active"
+        assert follow(replace(wish, sets={}))
+        assert not list(Path("/etc/systemd/system").rglob("continuity-backup-test-*"))
+        for name in names:
+            (stamps / f"stamp-continuity-backup-{name}.timer").unlink(missing_ok=True)
+        return {"caught_up_within": round(seconds, 1)}
+
+
 SCENARIOS = (
     blue_green_loses_no_request,
     one_instance_at_a_time_loses_no_request,
@@ -423,6 +482,7 @@ SCENARIOS = (
     companion_survives_kill_and_is_gone_when_done,
     boot_check_comes_first_and_does_not_deadlock,
     batch_of_77,
+    timers_run_sets_catch_up_and_are_removed,
 )
 
 
