@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Union
 
-from .effects import Clock
 from .errors import ContinuityError
-from .repository import manifests, paths, pins
+from .repository import manifests, paths
 from .repository.blocks import BlockReader, content, entries_of
 from .repository.entries import Content, Entry
 from .repository.faults import RepositoryError
@@ -27,10 +26,13 @@ from .repository.manifests import Manifest
 from .source import Piece
 
 if TYPE_CHECKING:
+    from .effects import Clock, Runner
     from .repository.comparing import Compared
     from .repository.restoring import Progress, Restored
     from .repository.taking import Outcome
     from .repository.verifying import Verified
+    from .sources.databases import Database, DatabaseSource
+    from .sources.tree import TreeSource
 
 DOCUMENTS = ("*.json",)
 
@@ -38,7 +40,8 @@ DOCUMENTS = ("*.json",)
 @dataclass(frozen=True)
 class Wanted:
     """What somebody wants to be in a snapshot. ``sources`` are paths as given, see ``default_sources``;
-    ``pin`` says whether it is to be pinned, None leaves that as it is."""
+    dumps of ``databases`` get their place below ``database_folder``; ``pin`` says whether the snapshot is
+    to be pinned, None leaves that as it is."""
 
     host: str
     sources: tuple[str, ...]
@@ -49,6 +52,8 @@ class Wanted:
     pin: Optional[bool] = None
     if_changed: bool = False
     wait: float = 60.0
+    databases: tuple[Database, ...] = ()
+    database_folder: str = "/databases"
 
 
 def host_name(root: Optional[str], given: Optional[str]) -> str:
@@ -77,6 +82,7 @@ def take_snapshot(
     wanted: Wanted,
     clock: Clock,
     *,
+    runner: Optional[Runner] = None,
     check: bool = False,
     progress: Optional[Progress] = None,
     recipients: Sequence[str] = (),
@@ -85,15 +91,15 @@ def take_snapshot(
 ) -> Outcome:
     """Take a snapshot, making the repository when there is none, with recipients an encrypted one (see
     ``Repository.init``). A restore point that exists for this host already is returned as it is. ``check``
-    reads and compares, and writes nothing."""
+    reads and compares, and writes nothing. ``runner`` is needed for databases."""
     import tempfile
 
-    sources = _real(wanted.sources)
+    sources = _real(wanted.sources) if wanted.sources or not wanted.databases else ()
     with refusals("Cannot take the snapshot", repository_path, "Run as the owner of the repository"):
         if check and not os.path.exists(os.path.join(repository_path, "config.json")):
             with tempfile.TemporaryDirectory(prefix="continuity-") as folder:
                 empty, _made = Repository.init(folder, clock.now())
-                return _take(empty, wanted, sources, repository_path, clock, True, progress)
+                return _take(empty, wanted, sources, repository_path, clock, runner, True, progress)
         if check:
             repository = Repository.open(repository_path, identity_files)
         else:
@@ -104,7 +110,7 @@ def take_snapshot(
                 recipients_file=recipients_file,
                 identity_files=identity_files,
             )
-        return _take(repository, wanted, sources, repository_path, clock, check, progress)
+        return _take(repository, wanted, sources, repository_path, clock, runner, check, progress)
 
 
 def _take(
@@ -113,9 +119,11 @@ def _take(
     sources: tuple[bytes, ...],
     repository_path: str,
     clock: Clock,
+    runner: Optional[Runner],
     check: bool,
     progress: Optional[Progress],
 ) -> Outcome:
+    from .repository import pins
     from .repository.taking import Outcome, named
 
     with _turn(repository, wanted, clock, check):
@@ -123,7 +131,7 @@ def _take(
         outcome = (
             Outcome.existing(there)
             if there is not None
-            else _take_new(repository, wanted, sources, repository_path, clock, check, progress)
+            else _take_new(repository, wanted, sources, repository_path, clock, runner, check, progress)
         )
         if outcome.manifest is not None:
             was = outcome.manifest.digest in pins.pinned(repository)
@@ -143,20 +151,28 @@ def _take_new(
     sources: tuple[bytes, ...],
     repository_path: str,
     clock: Clock,
+    runner: Optional[Runner],
     check: bool,
     progress: Optional[Progress],
 ) -> Outcome:
     from .repository.taking import Request, take
     from .sources.tree import TreeSource
 
-    with _staging(repository, wanted.host, check) as staging:
-        source = TreeSource(
+    folder = os.fsencode(os.path.realpath(wanted.database_folder))
+    dumps = [os.path.join(folder, os.fsencode(one.file_name)) for one in wanted.databases]
+    with _staging(repository, wanted.host, check) as staging, ExitStack() as stack:
+        tree = TreeSource(
             sources,
             staging=staging,
             exclude=wanted.exclude,
             documents=wanted.documents,
-            skip=[os.fsencode(os.path.realpath(repository_path))],
+            skip=[os.fsencode(os.path.realpath(repository_path)), *dumps],
         )
+        source: Union[TreeSource, DatabaseSource] = tree
+        if wanted.databases:
+            if runner is None:
+                raise RepositoryError("Databases cannot be dumped here", fix="Take the snapshot without them")
+            source = stack.enter_context(_with_dumps(tree, wanted.databases, folder, staging, runner))
         request = Request(
             host=wanted.host,
             sources=source.roots,
@@ -166,6 +182,16 @@ def _take_new(
             if_changed=wanted.if_changed,
         )
         return take(repository, request, source, clock, measure=check, progress=progress)
+
+
+def _with_dumps(
+    tree: TreeSource, databases: Sequence[Database], folder: bytes, staging: str, runner: Runner
+) -> DatabaseSource:
+    from .sources import postgresql, redis
+    from .sources.databases import DatabaseSource
+
+    dumpers = {"postgresql": postgresql.dump, "redis": redis.dump}
+    return DatabaseSource(tree, databases, folder, staging=staging, runner=runner, dumpers=dumpers)
 
 
 @contextmanager
@@ -293,6 +319,8 @@ def list_snapshots(
     repository_path: str, *, host: Optional[str] = None, restore_point: Optional[str] = None, tags: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """(the snapshots, oldest first; what is wrong with manifests that cannot be read)."""
+    from .repository.pins import pinned
+
     repository = Repository.open(repository_path)
     with _reading(repository_path):
         found, damaged = manifests.readable(repository, host)
@@ -301,7 +329,7 @@ def list_snapshots(
         for manifest in found
         if restore_point in (None, manifest.restore_point) and set(tags) <= set(manifest.tags)
     ]
-    exempt = pins.pinned(repository)
+    exempt = pinned(repository)
     described = [
         manifests.describe(one, exempt) for one in sorted(chosen, key=lambda one: (one.time, one.host, one.sequence))
     ]

@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Iterator, Optional, Protocol, Union
+from typing import Iterator, NamedTuple, Optional, Protocol, Union
 
 Piece = Union[bytes, int]
 """A stretch of content: bytes, or the length of a hole that reads as zeros."""
@@ -25,8 +24,7 @@ def plain(piece: Piece) -> Iterator[bytes]:
     yield _ZEROS[:rest]
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """One name that a walk came across. ``path`` is absolute, ``seen`` changes whenever the content
     or the metadata may have changed, ``changed`` is when that was last (nanoseconds since 1970).
     ``target`` belongs to links."""
@@ -38,8 +36,7 @@ class Found:
     target: bytes = b""
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(NamedTuple):
     """A name that cannot be taken. ``kind`` is ``unreadable vanished special``."""
 
     path: bytes

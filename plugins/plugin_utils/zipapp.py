@@ -4,6 +4,8 @@
 
 The collection's own paths are kept inside the archive, so that imports are the same with and
 without Ansible. PyYAML travels along in its pure Python form, used only where the host has none.
+Beside the files of the commands that timers start stands their bytecode for the Python that packs
+them, which halves the time that such a command takes to start; any other one compiles the files.
 """
 
 from __future__ import annotations
@@ -11,12 +13,16 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import io
+import marshal
+import re
+import sys
 import zipfile
 from pathlib import Path
 
 PLUGINS = Path(__file__).resolve().parent.parent
 INSIDE = "ansible_collections/fleetops/continuity/plugins"
 EPOCH = (1980, 1, 1, 0, 0, 0)
+_OFTEN = re.compile(f"{INSIDE}/(?:module_utils/(?:(?:repository|sources)/)?|plugin_utils/command_line/)[^/]+")
 
 MAIN = """\
 import os
@@ -38,6 +44,9 @@ def build() -> bytes:
         for path in sorted((PLUGINS / part).rglob("*.py")):
             if path.name != "wiring.py":
                 files[f"{INSIDE}/{path.relative_to(PLUGINS).as_posix()}"] = path.read_bytes()
+    if sys.version_info >= (3, 11):
+        # Older ones write sets in an order that changes from run to run.
+        files.update({f"{name}c": _bytecode(name, files[name]) for name in sorted(files) if _OFTEN.fullmatch(name)})
     files[f"{INSIDE}/plugin_utils/__init__.py"] = b""
     for package in ("ansible_collections", "ansible_collections/fleetops", "ansible_collections/fleetops/continuity"):
         files[f"{package}/__init__.py"] = b""
@@ -60,3 +69,10 @@ def build() -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, files[name])
     return packed.getvalue()
+
+
+def _bytecode(name: str, source: bytes) -> bytes:
+    """A .pyc that is not compared with its source (PEP 552): the archive is made at once, and as a whole."""
+    # Version 2 of the format has no references, which depend on what else this process has loaded.
+    code = marshal.dumps(compile(source, name, "exec", dont_inherit=True, optimize=0), 2)
+    return importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source) + code

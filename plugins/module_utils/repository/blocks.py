@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import threading
 from typing import Iterator, Optional, Sequence
@@ -116,12 +117,12 @@ class BlockReader:
         self._opened.clear()
 
 
-def segment_lines(reader: BlockReader, segment: Segment) -> list[bytes]:
-    """The lines of one block of entries, without their newlines."""
-    found = reader.read(segment.block).split(b"\n")
-    if found.pop() != b"" or len(found) != segment.count:
+def segment_lines(reader: BlockReader, segment: Segment) -> Iterator[bytes]:
+    """The lines of one block of entries, without their newlines; one at a time, for an enemy's may be many."""
+    text = reader.read(segment.block)
+    if text.count(b"\n") != segment.count or not text.endswith(b"\n"):
         raise DamagedError("A block of entries does not hold what its manifest says")
-    return found
+    return (line[:-1] for line in io.BytesIO(text))
 
 
 def lines(reader: BlockReader, manifest: Manifest) -> Iterator[bytes]:

@@ -11,62 +11,19 @@ import hashlib
 import hmac
 import os
 import struct
-from typing import Any, Mapping, Optional, Protocol, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from ..age_keys import identities, library, recipients, required
-from . import paths
 from .faults import DamagedError, RepositoryError
+from .naming import Blocks
 
-FEATURE = "aes-256-gcm"
-NONE, AES_256_GCM = 0, 1
+AES_256_GCM = 1
 NONCE, TAG = 12, 16
 OVERHEAD = NONCE + TAG
 _NAMES = b"fleetops.continuity names 1"
 _CONTENTS = b"fleetops.continuity contents 1"
 _PATHS = b"fleetops.continuity path"
 _BOUND = struct.Struct(">32sBI")
-
-
-class Blocks(Protocol):
-    """How the blocks of a repository are named and kept. ``encryption`` is what pack records say;
-    ``keyed`` is False where the name of a block is the SHA-256 of its plain bytes."""
-
-    encryption: int
-    keyed: bool
-
-    def name(self, plain: bytes) -> bytes: ...
-
-    def seal(self, name: bytes, compression: int, length: int, payload: bytes) -> bytes: ...
-
-    def open(self, name: bytes, compression: int, length: int, sealed: Any) -> bytes:
-        """The payload. Raises DamagedError when it was changed or belongs to another record."""
-
-    def seal_path(self, path: bytes) -> str:
-        """A path as a manifest holds it."""
-
-    def open_path(self, text: str) -> bytes: ...
-
-
-class PlainBlocks:
-    """Nothing is encrypted."""
-
-    encryption = NONE
-    keyed = False
-
-    def name(self, plain: bytes) -> bytes:
-        return hashlib.sha256(plain).digest()
-
-    def seal(self, name: bytes, compression: int, length: int, payload: bytes) -> bytes:
-        return payload
-
-    def open(self, name: bytes, compression: int, length: int, sealed: Any) -> bytes:
-        raise DamagedError("A block is encrypted in a repository that is not")
-
-    def seal_path(self, path: bytes) -> str:
-        return paths.encode(path)
-
-    def open_path(self, text: str) -> bytes:
-        return paths.decode(text)
 
 
 class SealedBlocks:

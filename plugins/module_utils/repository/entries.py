@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 
 def opening(path: bytes, seen: bytes) -> bytes:
     """How the line of an entry starts that was seen like this and not changed since."""
-    return b'{"path":"%s","seen":"%s",' % (paths.encode(path).encode(), seen)
+    return b'{"path":"%s","seen":"%s",' % (paths.encode_bytes(path), seen)
 
 
 def line_path(line: bytes) -> bytes:

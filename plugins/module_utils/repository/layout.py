@@ -10,19 +10,18 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 from contextlib import AbstractContextManager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from . import encryption
 from .faults import DamagedError, RepositoryError
+from .naming import Blocks, PlainBlocks
 
 FORMAT = "fleetops.continuity repository"
 VERSION = 1
-KNOWN_FEATURES = frozenset({encryption.FEATURE})
+ENCRYPTED = "aes-256-gcm"
+KNOWN_FEATURES = frozenset({ENCRYPTED})
 LARGEST = 1 << 33
 """Bytes: no pack file is larger, since its offsets have 32 bits."""
 LARGEST_CONFIG = 1 << 20
@@ -37,6 +36,8 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 def timestamp(seconds: float) -> str:
     """ISO 8601 in UTC with microseconds, for example ``2026-01-31T02:00:00.000000Z``."""
+    from datetime import datetime, timezone
+
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -123,9 +124,11 @@ class Repository:
 
     def __init__(self, root: Path, config: Mapping[str, Any], identity_files: Sequence[str] = ()) -> None:
         self.root = root
-        self.encrypted = encryption.FEATURE in config["features"]
-        self.blocks: encryption.Blocks = encryption.PlainBlocks()
+        self.encrypted = ENCRYPTED in config["features"]
+        self.blocks: Blocks = PlainBlocks()
         if self.encrypted:
+            from . import encryption
+
             self.blocks = encryption.unlock(config.get("encryption", {}), identity_files, str(root))
         elif identity_files:
             # Somebody may have put another repository in the place of an encrypted one.
@@ -180,12 +183,16 @@ class Repository:
                     where=path,
                     fix="Make it with the public keys of those who may open it: `continuity init --recipient`",
                 )
-            sealed = {"encryption": encryption.new_key(recipients, recipients_file)} if wanted else {}
+            sealed: dict[str, Any] = {}
+            if wanted:
+                from . import encryption
+
+                sealed["encryption"] = encryption.new_key(recipients, recipients_file)
             for name in _SKELETON:
                 make_folder(root / name)
             config = {
                 "created": timestamp(now),
-                "features": [encryption.FEATURE] if wanted else [],
+                "features": [ENCRYPTED] if wanted else [],
                 "format": FORMAT,
                 "id": os.urandom(16).hex(),
                 "version": VERSION,
@@ -267,6 +274,8 @@ class Repository:
         """Throw away what a killed writer of the same name left behind."""
         folder = self.root / "tmp" / owner
         if folder.exists():
+            import shutil
+
             shutil.rmtree(folder)
 
     def publish(self, final: Path, content: bytes, owner: str) -> None:

@@ -8,12 +8,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Collection, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Collection, Mapping, Optional, Sequence, Union
 
-from . import forgotten
 from .faults import DamagedError, RepositoryError
-from .forgotten import Forgotten
 from .layout import Repository, canonical, check_host, is_digest, read_published, sha256
+
+if TYPE_CHECKING:
+    from .forgotten import Forgotten
 
 FORMAT = "fleetops.continuity manifest"
 VERSION = 1
@@ -134,6 +135,8 @@ def file_of(repository: Repository, manifest: Manifest) -> Path:
 
 def head(repository: Repository, host: str) -> tuple[int, Optional[str]]:
     """(sequence, digest) of the end of a host's chain, dropped or not; (0, None) before the first."""
+    from . import forgotten
+
     # The name alone: a damaged manifest is still the one before.
     named = [(int(file.name[:8]), file.name[9:73]) for file in files(repository, host)]
     try:

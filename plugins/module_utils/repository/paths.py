@@ -9,6 +9,7 @@ import re
 from .faults import DamagedError
 
 _UNSAFE = re.compile('[%"\\\\\x00-\x1f\x7f\udc80-\udcff]')
+_SAFE = re.compile(b"[ !#$&-\\[\\]-~]*")
 _ESCAPE = re.compile(r"%([0-9A-F]{2})")
 MAX_PATH = 65536
 
@@ -16,6 +17,11 @@ MAX_PATH = 65536
 def encode(raw: bytes) -> str:
     """The one spelling of a byte string."""
     return _UNSAFE.sub(lambda found: f"%{ord(found.group()) & 0xFF:02X}", raw.decode("utf-8", "surrogateescape"))
+
+
+def encode_bytes(raw: bytes) -> bytes:
+    """The one spelling, as UTF-8."""
+    return raw if _SAFE.fullmatch(raw) else encode(raw).encode()
 
 
 def decode(text: str) -> bytes:

@@ -11,10 +11,10 @@ from typing import Iterable, Optional, Protocol
 
 from ..source import Piece, plain
 from .compression import best, compress
-from .encryption import Blocks
 from .entries import Content, Part
 from .index import Index
 from .layout import Repository, storing
+from .naming import Blocks
 from .packs import PackWriter
 
 CHECKPOINT = 256 * 1024 * 1024

@@ -34,6 +34,7 @@ _RACE = 100_000_000
 _SEGMENT_LINES = 1024
 _SEGMENT_BYTES = 4 * 1024 * 1024
 _PARENTS_LOOKED_AT = 50
+_TOTALS = {b"file": "files", b"directory": "directories", b"symlink": "symlinks", b"fifo": "fifos"}
 
 Progress = Callable[[int, int], None]
 """Called now and then with (entries, bytes of the files among them) so far."""
@@ -292,15 +293,18 @@ class _Run:
                 continue
             start = opening(found.path, found.seen)
             before = self._parent.take(found.path, start, self.changes.removed)
-            item = _Item(found.path, before)
             if before is not None and before.startswith(start):
-                item.line = before + b"\n"
+                line = before + b"\n"
+                if not self._pending:
+                    self._append(found.path, line)
+                    continue
+                item = _Item(found.path, before, line)
             elif found.stat.st_mode & 0o170000 != 0o100000:
                 taken = self._taker.without_content(found)
-                item.line = taken.line
                 self.problems += taken.problems
+                item = _Item(found.path, before, taken.line)
             else:
-                item.found = found
+                item = _Item(found.path, before, found=found)
             self._queue(item)
         self._submit()
         self._drain(0)
@@ -365,7 +369,6 @@ class _Run:
             self.changes.added.append(paths.encode(item.path))
         elif not _alike(item.before + b"\n", line):
             self.changes.changed.append(paths.encode(item.path))
-        self._count(line)
         self._append(item.path, line)
 
     def _taken(self, item: _Item, found: Found) -> Optional[Taken]:
@@ -391,20 +394,16 @@ class _Run:
             self.problems += taken.problems
         return taken if taken and taken.line else None
 
-    def _count(self, line: bytes) -> None:
-        kind = line[line.index(b'"type":"') + 8 :]
-        if kind.startswith(b"file"):
-            self.totals["files"] += 1
-            size = line.index(b'"size":') + 7
+    def _append(self, path: bytes, line: bytes) -> None:
+        kind = line.index(b'","type":"') + 10
+        counted = _TOTALS[line[kind : line.index(b'"', kind)]]
+        self.totals[counted] += 1
+        if counted == "files":
+            size = line.index(b'"size":', kind) + 7
             self.totals["bytes"] += int(line[size : line.index(b",", size)])
-        else:
-            name = kind[: kind.index(b'"')].decode()
-            self.totals["directories" if name == "directory" else f"{name}s"] += 1
         self._entries += 1
         if self._progress and self._entries % 256 == 0:
             self._progress(self._entries, self.totals["bytes"])
-
-    def _append(self, path: bytes, line: bytes) -> None:
         if len(line) > MAX_BLOCK - 2 * _SEGMENT_BYTES:
             raise RepositoryError("This file has too many blocks for format version 1", where=paths.encode(path))
         if not self._lines:

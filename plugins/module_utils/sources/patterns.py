@@ -20,8 +20,9 @@ class Patterns:
         self._path = _any([name if name.startswith("/") else f"*/{name}" for name in names if "/" in name])
 
     def match(self, path: bytes) -> bool:
-        name = path.rpartition(b"/")[2]
-        return bool((self._name and self._name.match(name)) or (self._path and self._path.match(path)))
+        if self._name and self._name.match(path[path.rfind(b"/") + 1 :]):
+            return True
+        return bool(self._path and self._path.match(path))
 
 
 def _any(patterns: Sequence[str]) -> re.Pattern[bytes] | None:

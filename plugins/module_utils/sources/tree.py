@@ -15,6 +15,10 @@ from .documents import LARGEST, DocumentReading
 from .files import FileReading
 from .patterns import Patterns
 
+_Siblings = Mapping[bytes, Optional[os.stat_result]]
+_Item = tuple[bytes, bytes, os.stat_result, _Siblings]
+"""Path, name, status, and what stands beside it."""
+
 
 class TreeSource:
     """Files, folders and links below the given roots, databases and documents recognised.
@@ -48,37 +52,30 @@ class TreeSource:
                 yield _skipped(root, error)
                 continue
             name = root.rpartition(b"/")[2]
-            yield from self._visit(root, found, {name: found})
+            pending: list[Iterator[_Item]] = [iter([(root, name, found, {name: found})])]
+            while pending:
+                item = next(pending[-1], None)
+                if item is None:
+                    pending.pop()
+                    continue
+                yield self._describe(*item)
+                path, _name, found, _siblings = item
+                if stat.S_ISDIR(found.st_mode):
+                    try:
+                        pending.append(iter(self._inside(path)))
+                    except OSError as error:
+                        yield _skipped(path, error)
 
-    def _visit(
-        self, path: bytes, found: os.stat_result, siblings: Mapping[bytes, Optional[os.stat_result]]
-    ) -> Iterator[Union[Found, Skipped]]:
-        pending = [iter([(path, found, siblings)])]
-        while pending:
-            item = next(pending[-1], None)
-            if item is None:
-                pending.pop()
-                continue
-            path, found, siblings = item
-            yield self._describe(path, found, siblings)
-            if stat.S_ISDIR(found.st_mode):
-                names: dict[bytes, Optional[os.stat_result]] = {}
-                try:
-                    with os.scandir(path) as listing:
-                        for entry in listing:
-                            names[entry.name] = self._stat(entry)
-                except OSError as error:
-                    yield _skipped(path, error)
-                inside = b"" if path == b"/" else path
-                pending.append(
-                    iter(
-                        [
-                            (inside + b"/" + name, status, names)
-                            for name, status in sorted(names.items())
-                            if status is not None and self._wanted(inside + b"/" + name, status, names)
-                        ]
-                    )
-                )
+    def _inside(self, folder: bytes) -> list[_Item]:
+        """What is wanted in a folder, in order. Raises OSError."""
+        with os.scandir(folder) as listing:
+            names = {entry.name: self._stat(entry) for entry in listing}
+        beginning = folder.rstrip(b"/") + b"/"
+        return [
+            (beginning + name, name, found, names)
+            for name, found in sorted(names.items())
+            if found is not None and self._wanted(beginning + name, name, found, names)
+        ]
 
     @staticmethod
     def _stat(entry: os.DirEntry[bytes]) -> Optional[os.stat_result]:
@@ -87,13 +84,12 @@ class TreeSource:
         except FileNotFoundError:
             return None
 
-    def _wanted(self, path: bytes, found: os.stat_result, siblings: Mapping[bytes, Optional[os.stat_result]]) -> bool:
+    def _wanted(self, path: bytes, name: bytes, found: os.stat_result, siblings: _Siblings) -> bool:
         if stat.S_ISSOCK(found.st_mode) or path in self._skip or self._exclude.match(path):
             return False
-        name = path.rpartition(b"/")[2]
-        for suffix in sqlite.COMPANIONS:
-            if name.endswith(suffix) and siblings.get(name[: -len(suffix)]) is not None:
-                return not self._is_database(path[: -len(suffix)])
+        if name.endswith(sqlite.COMPANIONS):
+            base = name.rpartition(b"-")[0]
+            return siblings.get(base) is None or not self._is_database(path[: len(base) - len(name)])
         return True
 
     @staticmethod
@@ -104,9 +100,7 @@ class TreeSource:
             # It cannot be opened, so its companion is an ordinary file.
             return False
 
-    def _describe(
-        self, path: bytes, found: os.stat_result, siblings: Mapping[bytes, Optional[os.stat_result]]
-    ) -> Union[Found, Skipped]:
+    def _describe(self, path: bytes, name: bytes, found: os.stat_result, siblings: _Siblings) -> Union[Found, Skipped]:
         changed = found.st_ctime_ns
         seen = b"%d.%d.%d.%d" % (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
         target = b""
@@ -118,7 +112,7 @@ class TreeSource:
         elif stat.S_ISREG(found.st_mode):
             if found.st_nlink > 1:
                 seen += b".%d" % found.st_dev
-            write_ahead = siblings.get(path.rpartition(b"/")[2] + b"-wal")
+            write_ahead = siblings.get(name + b"-wal")
             if write_ahead is not None and write_ahead.st_size:
                 seen += b".%d.%d" % (write_ahead.st_size, write_ahead.st_mtime_ns)
                 changed = max(changed, write_ahead.st_mtime_ns)
