@@ -200,7 +200,9 @@ def _assign(index: Index, needed: Iterable[bytes], uses: dict[bytes, Use]) -> in
     several: dict[bytes, set[Place]] = {}
     for file in index.files:
         for digest, place in file:
-            if digest not in wanted or place.pack not in uses:
+            use = uses.get(place.pack)
+            if digest not in wanted or use is None or place.offset + place.stored > use.size:
+                # Not needed, or not there: its pack is missing, or cut off before it.
                 continue
             first = places.setdefault(digest, place)
             if first != place:
