@@ -135,6 +135,8 @@ def gcs(folder: Path) -> Iterator[Server]:
                 {
                     "type": "service_account",
                     "project_id": "fleet",
+                    # Any other than Google's own, so that nobody is asked beyond this machine.
+                    "universe_domain": "fleet.example",
                     "private_key_id": "1",
                     "private_key": pem.decode(),
                     "client_email": "sender@fleet.example",

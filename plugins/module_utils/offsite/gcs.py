@@ -15,6 +15,7 @@ from .store import BEGINNING, Bounded, Peek
 
 _NEEDED = ("A copy in Google Cloud Storage", "google-cloud-storage")
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+PART = 8 * 1024 * 1024
 _TIMEOUT = (10.0, 120.0)
 _KINDS = {
     "service_account": ("google.oauth2.service_account", "from_service_account_info"),
@@ -49,13 +50,15 @@ class GoogleStorage:
         self._endpoint, self._ca_file = endpoint, ca_file
         self._credentials = self._read_credentials(credentials_file)
         self._patience = patience
+        if ca_file is not None and not Path(ca_file).is_file():
+            raise OffsiteError("The certificates cannot be read: there is no such file", where=ca_file)
         self._own = threading.local()
 
     def put(self, name: str, source: Path) -> None:
         self._call(
             "write",
             name,
-            lambda: self._blob(name).upload_from_filename(str(source), timeout=_TIMEOUT, retry=self._retry()),
+            lambda: self._blob(name, PART).upload_from_filename(str(source), timeout=_TIMEOUT, retry=self._retry()),
         )
 
     def get(self, name: str, target: Path, most: int) -> None:
@@ -76,7 +79,8 @@ class GoogleStorage:
             if not blob.size:
                 return Peek(0, b"")
             last = min(BEGINNING, blob.size) - 1
-            beginning = blob.download_as_bytes(
+            # Another blob object: this one has learned an address of its own, which a gateway may not serve.
+            beginning = self._blob(name).download_as_bytes(
                 start=0, end=last, timeout=_TIMEOUT, retry=self._retry(), raw_download=True, checksum=None
             )
             return Peek(blob.size, beginning[:BEGINNING])
@@ -126,15 +130,25 @@ class GoogleStorage:
     def _client(self) -> Any:
         client = getattr(self._own, "client", None)
         if client is None:
-            options = {"api_endpoint": self._endpoint} if self._endpoint else None
+            options = {"universe_domain": self._credentials.universe_domain}
+            if self._endpoint:
+                options["api_endpoint"] = self._endpoint
             client = self._storage.Client(project="-", credentials=self._credentials, client_options=options)
             if self._ca_file:
-                client._http.verify = self._ca_file
+                self._trust(client._http)
+                self._trust(client._http._auth_request.session)
             self._own.client = client
         return client
 
-    def _blob(self, name: str) -> Any:
-        return self._client().bucket(self._bucket).blob(self._prefix + name)
+    def _trust(self, session: Any) -> None:
+        """The session's own setting gives way to the environment, where one is set there."""
+        adapter = required("requests.adapters", *_NEEDED).HTTPAdapter()
+        send = adapter.send
+        adapter.send = lambda request, **options: send(request, **{**options, "verify": self._ca_file})
+        session.mount("https://", adapter)
+
+    def _blob(self, name: str, part: Optional[int] = None) -> Any:
+        return self._client().bucket(self._bucket).blob(self._prefix + name, chunk_size=part)
 
     def _retry(self) -> Any:
         return self._retries.DEFAULT_RETRY.with_delay(initial=0.2, maximum=5.0).with_timeout(self._patience)

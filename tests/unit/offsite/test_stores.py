@@ -4,12 +4,20 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import os
+import socket
+import ssl
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination, open_store
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.faults import (
@@ -108,3 +116,84 @@ def test_wrong_credentials_are_said_and_not_shown(server: Server, tmp_path: Path
         store = open_store(Destination(server.url, **options))
         store.put("object.age", written(tmp_path / "object", b"content"))
     assert "secret" not in str(refused.value) and "AAAA" not in str(refused.value)
+
+
+class TlsProxy(threading.Thread):
+    """TLS with a certificate of its own authority in front of a port."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        super().__init__(daemon=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+        self.ca_file = folder / "ca.pem"
+        self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        plain = serialization.NoEncryption()
+        (folder / "key.pem").write_bytes(
+            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        )
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(self.ca_file, folder / "key.pem")
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+
+    def run(self) -> None:
+        while True:
+            try:
+                client, _address = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._pass, args=(client,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.join()
+
+    def _pass(self, client: socket.socket) -> None:
+        try:
+            with self._context.wrap_socket(client, server_side=True) as tls:
+                with socket.create_connection(("127.0.0.1", self._to)) as server:
+                    back = threading.Thread(target=_copy, args=(server, tls), daemon=True)
+                    back.start()
+                    _copy(tls, server)
+                    back.join()
+        except OSError:
+            # A client that does not trust us goes away.
+            return
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    try:
+        for piece in iter(lambda: source.recv(65536), b""):
+            target.sendall(piece)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        return
+
+
+@pytest.mark.parametrize("server", ["azure", "gcs", "plain-http", "s3"], indirect=True)
+def test_a_private_authority_is_trusted_when_it_is_named(server: Server, tmp_path: Path) -> None:
+    proxy = TlsProxy(server.port, tmp_path)
+    proxy.start()
+    try:
+        old, new = f"http://127.0.0.1:{server.port}", f"https://127.0.0.1:{proxy.port}"
+        options = {name: value.replace(old, new) for name, value in server.options.items()}
+        if server.kind == "azure":
+            options["endpoint"] = f"{new}/devstoreaccount1"
+        url = server.url.replace(old, new)
+        with pytest.raises(OffsiteError):
+            open_store(Destination(url, patience=1, **options)).put("o.age", written(tmp_path / "o", b"content"))
+        store = open_store(Destination(url, ca_file=str(proxy.ca_file), **options))
+        store.put("o.age", written(tmp_path / "o", b"content"))
+        peek = store.peek("o.age")
+        assert peek is not None and peek.beginning == b"content"
+        with pytest.raises(OffsiteError, match="certificates cannot be read"):
+            open_store(Destination(url, ca_file="/nonexistent", **options))
+    finally:
+        proxy.stop()
