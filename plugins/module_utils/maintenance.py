@@ -6,22 +6,25 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
+from .copies import Copy, Fetched, fetched
 from .effects import Clock
 from .errors import ContinuityError
 from .journal.chain import Chain
 from .journal.durable import write_file
+from .offsite.faults import DamagedObjectError, MissingObjectError
 from .repository import forgetting, pruning, scrubbing
 from .repository.checkpoints import Checkpoint
 from .repository.faults import DamagedError, RepositoryError
 from .repository.forgetting import Forgetting
-from .repository.good_copies import RepositoryCopy
+from .repository.good_copies import GoodCopy, RepositoryCopy
 from .repository.healing import OWNER as HEALING
 from .repository.healing import Healed, Healing
+from .repository.index import Index
 from .repository.layout import Repository, canonical, refusals
 from .repository.locks import maintaining
 from .repository.pruning import Progress, Pruned
@@ -152,17 +155,52 @@ def prune(
 @dataclass(frozen=True)
 class Scrubbing:
     """How a repository is to be scrubbed. ``share`` is like ``3/7``; ``heads`` a file outside of the repository
-    that notes the newest snapshots. With ``heal`` damage is replaced from ``copies`` (folders with a repository)
-    and, with ``live``, from the files on this host."""
+    that notes the newest snapshots. With ``heal`` damage is replaced from ``copies`` (folders with a repository),
+    from an ``offsite`` copy and, with ``live``, from the files on this host."""
 
     share: str = "1/1"
     restart: bool = False
     heads: Optional[str] = None
     heal: bool = False
     copies: tuple[str, ...] = ()
+    offsite: Optional[Copy] = None
+    offsite_identity_files: tuple[str, ...] = ()
     live: bool = True
     wait: float = 60.0
     identity_files: tuple[str, ...] = ()
+
+
+class OffsiteCopy:
+    """An off-site copy to heal from: only what is asked for is fetched."""
+
+    def __init__(self, far: Fetched, name: str) -> None:
+        self.name = name
+        self._far = far
+        self._index = Index(far.repository)
+        self._fetched = RepositoryCopy(str(far.repository.root), far.identity_files)
+
+    def file(self, relative: str) -> Optional[bytes]:
+        if relative.startswith("packs/") and not self._fetch([Path(relative).stem]):
+            return None
+        return self._fetched.file(relative)
+
+    def block(self, digest: bytes) -> Optional[bytes]:
+        for place in self._index.places(digest):
+            if self._fetch([place.pack.hex()]):
+                return self._fetched.block(digest)
+        return None
+
+    def _fetch(self, packs: Sequence[str]) -> bool:
+        """Whether these packs could be had whole."""
+        try:
+            self._far.fetch_packs(packs)
+        except (DamagedObjectError, MissingObjectError):
+            # This copy is damaged too; others may not be.
+            return False
+        return True
+
+    def close(self) -> None:
+        self._fetched.close()
 
 
 @dataclass
@@ -258,26 +296,29 @@ def _heal(
     check: bool,
 ) -> tuple[Healed, Scrubbed]:
     bare = Repository(root, {"id": "", "features": []})
-    copies = [RepositoryCopy(path, wanted.identity_files) for path in wanted.copies]
-    healing = Healing(root, copies, clock, live=wanted.live, apply=not check)
-    try:
-        with nullcontext() if check else maintaining(bare, clock, wanted.wait):
-            healing.config(found)
-            if not check:
-                bare.clear_staging(HEALING)
-            try:
-                repository = Repository.open(str(root), wanted.identity_files)
-            except DamagedError:
-                # Without its config.json, which no copy has either, nothing else can be judged.
-                return healing.result, found
-            healing.small_files(repository, found, wanted.wait)
-            healing.packs(repository, found, wanted.wait)
-            if check:
-                return healing.result, found
-            bare.clear_staging(HEALING)
-    finally:
+    with ExitStack() as stack:
+        copies: list[GoodCopy] = [RepositoryCopy(path, wanted.identity_files) for path in wanted.copies]
+        if wanted.offsite:
+            identities = (*wanted.offsite_identity_files, *wanted.identity_files)
+            far = stack.enter_context(fetched(wanted.offsite, identities, None))
+            copies.append(OffsiteCopy(far, wanted.offsite.destination.url))
         for copy in copies:
-            copy.close()
+            stack.callback(copy.close)
+        healing = Healing(root, copies, clock, live=wanted.live, apply=not check)
+        if not check:
+            stack.enter_context(maintaining(bare, clock, wanted.wait))
+            bare.clear_staging(HEALING)
+        healing.config(found)
+        try:
+            repository = Repository.open(str(root), wanted.identity_files)
+        except DamagedError:
+            # Without its config.json, which no copy has either, nothing else can be judged.
+            return healing.result, found
+        healing.small_files(repository, found, wanted.wait)
+        healing.packs(repository, found, wanted.wait)
+        if check:
+            return healing.result, found
+        bare.clear_staging(HEALING)
     heads = _heads(wanted.heads)
     left = scrubbing.scrub(root, identity_files=wanted.identity_files, share=share, checked=sound, heads=heads)
     return healing.result, left

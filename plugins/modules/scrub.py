@@ -69,6 +69,43 @@ options:
     type: list
     elements: path
     default: []
+  offsite:
+    description:
+      - An off-site copy to heal from, after O(copies). Only what is needed is fetched.
+    type: dict
+    suboptions:
+      destination:
+        description:
+          - A path, C(s3://bucket/prefix), C(gs://bucket/prefix), C(az://container/prefix), or the URL of an HTTP server.
+        type: str
+        required: true
+      endpoint:
+        description:
+          - URL of a service that speaks the protocol elsewhere, such as MinIO.
+        type: str
+      region:
+        description:
+          - Region of an S3 bucket.
+        type: str
+      profile:
+        description:
+          - Section of the AWS credentials file.
+        type: str
+        default: default
+      credentials_file:
+        description:
+          - File on this host with the credentials, see M(fleetops.continuity.offsite).
+        type: path
+      ca_file:
+        description:
+          - File with the certificates of a private certificate authority.
+        type: path
+      identity_files:
+        description:
+          - Files with private keys of age, one of which opens the copy.
+        type: list
+        elements: path
+        default: []
   live:
     description:
       - Take blocks from the files on this host that still hold them.
@@ -89,6 +126,7 @@ options:
 seealso:
   - module: fleetops.continuity.verify
   - module: fleetops.continuity.forget
+  - module: fleetops.continuity.offsite
 """
 
 EXAMPLES = r"""
@@ -175,6 +213,8 @@ scrubbed:
 import os
 
 from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance
+from ansible_collections.fleetops.continuity.plugins.module_utils.copies import Copy
+from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
 ARGUMENTS = {
@@ -185,6 +225,18 @@ ARGUMENTS = {
     "heads": {"type": "path"},
     "heal": {"type": "bool", "default": False},
     "copies": {"type": "list", "elements": "path", "default": []},
+    "offsite": {
+        "type": "dict",
+        "options": {
+            "destination": {"type": "str", "required": True},
+            "endpoint": {"type": "str"},
+            "region": {"type": "str"},
+            "profile": {"type": "str", "default": "default"},
+            "credentials_file": {"type": "path"},
+            "ca_file": {"type": "path"},
+            "identity_files": {"type": "list", "elements": "path", "default": []},
+        },
+    },
     "live": {"type": "bool", "default": True},
     "wait": {"type": "float", "default": 60},
     "identity_files": {"type": "list", "elements": "path", "default": []},
@@ -193,12 +245,16 @@ ARGUMENTS = {
 
 def execute(call: Call) -> dict:
     options = call.params
+    far = dict(options["offsite"] or {})
+    far_identities = tuple(far.pop("identity_files", ()))
     wanted = maintenance.Scrubbing(
         share=options["share"],
         restart=options["restart"],
         heads=options["heads"],
         heal=options["heal"],
         copies=tuple(options["copies"]),
+        offsite=Copy(Destination(url=far.pop("destination"), **far)) if far else None,
+        offsite_identity_files=far_identities,
         live=options["live"],
         wait=options["wait"],
         identity_files=tuple(options["identity_files"]),

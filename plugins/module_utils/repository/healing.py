@@ -110,6 +110,9 @@ class Healing:
         damaged_index = [damage for damage in found.damages if damage.kind == "index"]
         lost_index = [damage for damage in damaged_index if damage.where not in self.result.replaced]
         if lost_index or found.lost:
+            if self._apply:
+                for damage in lost_index:
+                    self._set_aside(self._root / damage.where)
             self._index_of_unnamed(repository, bad)
         for _round in range(ROUNDS):
             if not self._blocks(repository, bad):
@@ -325,7 +328,11 @@ class Healing:
             if there <= known:
                 # Every pack has its place in another index file: the damaged ones tell nothing more.
                 for where in lost_index:
-                    self._set_aside(self._root / where, remove=True)
+                    file = self._root / where
+                    # What was made from the packs may be the very same file.
+                    if file.exists() and digest_fault(file, bytes.fromhex(file.stem))[1]:
+                        file.unlink()
+                sync_folder(repository.index)
 
 
 def _replaceable(index: Index, references: References, bad: set[bytes]) -> set[bytes]:

@@ -12,8 +12,10 @@ import pytest
 from conftest import World
 
 from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance, snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.copies import Copy, send
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
+from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
 
 pyrage = pytest.importorskip("pyrage", reason="encryption needs pyrage")
@@ -65,6 +67,33 @@ def test_without_the_key_damage_is_named_and_whole_files_are_healed(world: World
     assert not found.fields()["touched"] and scrub(world, identity_files=identity).fields()["touched"]
     done = scrub(world, heal=True, copies=(str(copy),))
     assert done.faults() == [] and faults(world, identity) == []
+
+
+@pytest.mark.parametrize("damage", ["all packs", "one block", "nothing but packs"])
+def test_what_was_sent_off_site_comes_back(world: World, damage: str) -> None:
+    key = pyrage.x25519.Identity.generate()
+    (world.folder / "identity.txt").write_text(f"{key}\n")
+    for number in range(3):
+        world.write({"changes": bytes([number]) * 70_000, "stays": b"stays" * 1000})
+        world.take()
+    far = Copy(Destination(str(world.folder / "far")))
+    send(world.repository, far, [str(key.to_public())], None, CLOCK)
+    keep = maintenance.retention_from({"keep_last": 2})
+    maintenance.forget(world.repository, maintenance.Dropping(keep), CLOCK, prune=True, max_unused=0.0)
+    if damage == "all packs":
+        for pack in Path(world.repository, "packs").rglob("*.pack"):
+            pack.unlink()
+    elif damage == "one block":
+        for pack in Path(world.repository, "packs").rglob("*.pack"):
+            content = pack.read_bytes()
+            pack.write_bytes(content[:70] + b"spoiled" + content[77:])
+    else:
+        for file in [*Path(world.repository, "manifests/pc2").glob("0*"), *Path(world.repository, "index").iterdir()]:
+            file.write_bytes(b"")
+    identities = (str(world.folder / "identity.txt"),)
+    done = scrub(world, heal=True, live=False, offsite=far, offsite_identity_files=identities)
+    assert done.faults() == [] and world.faults() == []
+    assert str(world.folder / "far") in {*done.healed.replaced.values(), *done.healed.blocks}
 
 
 def test_with_the_key_blocks_come_from_live_files(world: World, identity: tuple[str, ...]) -> None:
