@@ -67,6 +67,72 @@ options:
     type: list
     elements: str
     default: ["*.json"]
+  databases:
+    description:
+      - Databases behind servers. Each is dumped, the dump is read back, and it is part of the snapshot as
+        C(<name>.pgdump) or C(<name>.rdb) in O(database_folder). The page C(docs/databases.md) says how to restore one.
+      - One that cannot be dumped is named in RV(problems); everything else is taken.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - What the dump is called.
+        type: str
+        required: true
+      type:
+        description:
+          - V(postgresql) is dumped by C(pg_dump) in its custom format. V(redis) hands over its RDB file.
+        type: str
+        required: true
+        choices: [postgresql, redis]
+      host:
+        description:
+          - Where the server is; for V(postgresql) possibly the folder of its socket.
+        type: str
+      port:
+        description:
+          - Its port.
+        type: int
+      socket:
+        description:
+          - Path of the server's socket; V(redis) only.
+        type: path
+      service:
+        description:
+          - A service of libpq's C(pg_service.conf); V(postgresql) only.
+        type: str
+      dbname:
+        description:
+          - The database; V(postgresql) only.
+        type: str
+      user:
+        description:
+          - Whom to log in as.
+        type: str
+      password_file:
+        description:
+          - File on the host that holds the password. V(postgresql) wants the format of C(~/.pgpass) and mode 0600,
+            V(redis) takes the first line.
+        type: path
+      run_as:
+        description:
+          - The user of the host who runs C(pg_dump), for servers that know users by that; V(postgresql) only.
+        type: str
+      ca_file:
+        description:
+          - Certificates of authorities. With it the connection is TLS; V(redis) only.
+        type: path
+      timeout:
+        description:
+          - Seconds for the whole dump.
+        type: float
+        default: 3600
+  database_folder:
+    description:
+      - Folder in the snapshot for the dumps.
+      - Defaults to the folder C(databases) in O(root), else to C(/databases).
+    type: path
   restore_point:
     description:
       - Identifier of the restore point that this snapshot belongs to, for example C(rp-20260131T020000Z).
@@ -139,6 +205,19 @@ EXAMPLES = r"""
     if_changed: true
     tags: [nightly]
   register: nightly
+
+- name: Take the agents' state together with the databases that belong to it
+  fleetops.continuity.snapshot:
+    root: "{{ continuity_root }}"
+    databases:
+      - name: orders
+        type: postgresql
+        dbname: orders
+        run_as: postgres
+      - name: cache
+        type: redis
+        port: 6379
+        password_file: /etc/fleet/redis.password
 
 - name: Stop when something could not be taken as it stands
   ansible.builtin.assert:
@@ -220,7 +299,8 @@ problems:
       type: str
       sample: /srv/fleet/state/Twin/profile.json
     kind:
-      description: One of V(unreadable), V(vanished), V(special), V(unsettled), V(json), V(sqlite), V(parent).
+      description: One of V(unreadable), V(vanished), V(special), V(unsettled), V(json), V(sqlite),
+        V(postgresql), V(redis), V(parent).
       type: str
       sample: json
     message:
@@ -266,7 +346,23 @@ import os
 from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import RepositoryError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.manifests import describe
+from ansible_collections.fleetops.continuity.plugins.module_utils.sources.databases import FOLDER, Database
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
+
+DATABASE = {
+    "name": {"type": "str", "required": True},
+    "type": {"type": "str", "required": True, "choices": ["postgresql", "redis"]},
+    "host": {"type": "str"},
+    "port": {"type": "int"},
+    "socket": {"type": "path"},
+    "service": {"type": "str"},
+    "dbname": {"type": "str"},
+    "user": {"type": "str"},
+    "password_file": {"type": "path", "no_log": False},
+    "run_as": {"type": "str"},
+    "ca_file": {"type": "path"},
+    "timeout": {"type": "float", "default": 3600},
+}
 
 ARGUMENTS = {
     "repository": {"type": "path"},
@@ -274,6 +370,8 @@ ARGUMENTS = {
     "sources": {"type": "list", "elements": "path"},
     "exclude": {"type": "list", "elements": "str", "default": []},
     "documents": {"type": "list", "elements": "str", "default": ["*.json"]},
+    "databases": {"type": "list", "elements": "dict", "options": DATABASE},
+    "database_folder": {"type": "path"},
     "restore_point": {"type": "str"},
     "host": {"type": "str"},
     "tags": {"type": "list", "elements": "str", "default": []},
@@ -290,7 +388,8 @@ def execute(call: Call) -> dict:
     options, root = call.params, call.params["root"]
     repository = options["repository"] or os.path.join(root, "repository")
     sources = tuple(options["sources"] or (snapshots.default_sources(root) if root else ()))
-    if not sources:
+    databases = tuple(Database.from_fields(one) for one in options["databases"] or ())
+    if not sources and not databases:
         raise RepositoryError("There is nothing to take a snapshot of", where=root, fix="Name sources")
     wanted = snapshots.Wanted(
         host=snapshots.host_name(root, options["host"]),
@@ -302,11 +401,14 @@ def execute(call: Call) -> dict:
         pin=options["pin"],
         if_changed=options["if_changed"],
         wait=options["wait"],
+        databases=databases,
+        database_folder=options["database_folder"] or os.path.join(root or "/", FOLDER),
     )
     outcome = snapshots.take_snapshot(
         repository,
         wanted,
         call.clock,
+        runner=call.runner,
         check=call.check_mode,
         recipients=tuple(options["recipients"]),
         recipients_file=options["recipients_file"],
@@ -331,7 +433,7 @@ def execute(call: Call) -> dict:
 
 
 def main() -> None:
-    run_module(ARGUMENTS, execute, required_one_of=[("repository", "root"), ("sources", "root")])
+    run_module(ARGUMENTS, execute, required_one_of=[("repository", "root"), ("sources", "root", "databases")])
 
 
 if __name__ == "__main__":

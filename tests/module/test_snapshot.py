@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from playbook import COLLECTIONS, Playbook
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from database_servers import PASSWORD, Redis
+
 COMMAND = Path(sys.executable).with_name("ansible-playbook")
 
 
@@ -83,6 +86,29 @@ def test_what_did_not_change_is_not_taken_again(play: Playbook, root: Path) -> N
     assert result(play, "snapshot", "--check", **wanted)["changed"]
     changed = result(play, "snapshot", "--diff", **wanted)
     assert changed["changed"] and changed["diff"]["prepared"] == f"~ {root}/state/Memory/facts.txt\n"
+
+
+def test_databases_are_part_of_a_snapshot(play: Playbook, root: Path, tmp_path: Path) -> None:
+    server = Redis()
+    try:
+        password = tmp_path / "password"
+        password.write_text(PASSWORD)
+        sound = {"name": "cache", "type": "redis", "port": server.port, "password_file": str(password)}
+        taken = result(play, "snapshot", root=str(root), databases=[sound])
+        assert taken["complete"] and taken["totals"]["files"] == 5
+        looked = result(play, "snapshot", "--check", "--diff", root=str(root), databases=[sound])
+        assert looked["complete"] and looked["diff"]["prepared"] == f"~ {root}/databases/cache.rdb\n"
+        broken = {"name": "orders", "type": "postgresql", "host": "127.0.0.1", "port": 1, "service": "none-such"}
+        partly = result(play, "snapshot", root=str(root), databases=[sound, broken])
+        assert partly["changed"] and not partly["complete"]
+        assert [(one["path"], one["kind"]) for one in partly["problems"]] == [
+            (f"{root}/databases/orders.pgdump", "postgresql")
+        ]
+    finally:
+        server.stop()
+    assert PASSWORD not in json.dumps([taken, looked, partly])
+    refused = result(play, "snapshot", root=str(root), databases=[{**sound, "dbname": "x"}])
+    assert refused["failed"] and "dbname is for postgresql only" in refused["msg"]
 
 
 def test_a_corrupt_document_is_reported(play: Playbook, root: Path) -> None:

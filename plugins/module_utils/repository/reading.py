@@ -32,7 +32,7 @@ _TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlin
 @dataclass(frozen=True)
 class Problem:
     """Something that could not be taken as it stands. ``kind`` is one of ``unreadable vanished special
-    unsettled json sqlite parent``."""
+    unsettled json sqlite postgresql redis parent``."""
 
     path: bytes
     kind: str

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 
 from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.manifests import describe
+from ansible_collections.fleetops.continuity.plugins.module_utils.sources.databases import FOLDER, read_declarations
 
 from . import progress
+from .local_runner import LocalRunner
 
 HELP = "Take a snapshot (exit status 1: it was taken, but something in it could not be taken as it stands)"
 
@@ -23,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="whose snapshot; default: the name in --root, else this machine's")
     parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--restore-point", metavar="ID", help="take it only once under this name")
+    parser.add_argument("--databases", metavar="FILE", help="JSON list of databases to dump (docs/databases.md)")
     parser.add_argument("--tag", action="append", default=[])
     parser.add_argument("--pin", action="store_true", default=None, help="exempt it from retention")
     parser.add_argument("--if-changed", action="store_true", help="take none when nothing differs")
@@ -49,11 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
         pin=arguments.pin,
         if_changed=arguments.if_changed,
         wait=arguments.wait,
+        databases=read_declarations(arguments.databases) if arguments.databases else (),
+        database_folder=os.path.join(arguments.root or "/", FOLDER),
     )
     outcome = snapshots.take_snapshot(
         arguments.repository,
         wanted,
         SystemClock(),
+        runner=LocalRunner(),
         progress=progress.on_terminal("snapshot"),
         identity_files=arguments.identity_files,
     )
