@@ -208,6 +208,24 @@ def test_a_link_under_the_name_of_the_unfinished_file_is_not_followed(place: Pat
     assert (place / "target/s/a").read_bytes() == CONTENT
 
 
+def test_a_link_under_the_name_of_the_folder_for_replaced_things_is_not_followed(place: Path) -> None:
+    (place / "tree/folder").mkdir(parents=True)
+    (place / "tree/folder/precious").write_bytes(b"then")
+    repository = str(place / "taken")
+    taken = snapshots.take_snapshot(repository, snapshots.Wanted("pc2", (str(place / "tree"),)), SystemClock())
+    assert taken.manifest is not None
+    (place / "tree/folder/precious").write_bytes(b"later")
+    before = everything(place / "outside")
+    for second in range(20):
+        when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + second))
+        (place / f".replaced-{taken.manifest.id}-{when}").symlink_to("outside")
+    done = snapshots.restore_snapshot(repository, "latest")[1]
+    assert everything(place / "outside") == before
+    (kept,) = done.kept_aside
+    assert kept.endswith("-2/tree/folder/precious") and Path(kept).read_bytes() == b"later"
+    assert (place / "tree/folder/precious").read_bytes() == b"then"
+
+
 def test_mutated_entries_never_get_out_and_never_crash(place: Path) -> None:
     chance = random.Random(SEED)
     (place / "tree/folder").mkdir(parents=True)

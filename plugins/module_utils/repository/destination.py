@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import stat
+import threading
 from typing import Iterator, Optional
 
 from . import paths
@@ -26,15 +28,20 @@ class Destination:
     """``base`` (an existing folder) with paths relative to it; parents must be visited before children."""
 
     def __init__(self, base: str, aside: Optional[str]) -> None:
-        """``aside`` is a folder on the same file system that takes what is replaced; None: it is lost."""
+        """``aside`` is the name of a new folder in ``base`` that takes what is replaced; None: it is lost."""
         self._stack: list[tuple[bytes, int]] = [(b"", os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))]
         self._base = base
         self._aside = aside
+        self._aside_folder: Optional[int] = None
+        self._guard = threading.Lock()
         self.kept_aside: list[str] = []
 
     def close(self) -> None:
         while self._stack:
             os.close(self._stack.pop()[1])
+        if self._aside_folder is not None:
+            os.close(self._aside_folder)
+            self._aside_folder = None
 
     def parent(self, path: bytes, make: bool) -> Optional[int]:
         """Descriptor of the folder that holds ``path``; missing ones are made, or None is returned.
@@ -112,13 +119,33 @@ class Destination:
             if not keep_name:
                 os.unlink(_last(path), dir_fd=parent)
             return
-        kept = os.path.join(os.fsencode(self._aside), path)
-        os.makedirs(os.path.dirname(kept), mode=0o700, exist_ok=True)
+        aside = self._open_aside(path)
         if is_folder or not keep_name:
-            os.rename(_last(path), kept, src_dir_fd=parent)
+            os.rename(_last(path), path, src_dir_fd=parent, dst_dir_fd=aside)
         else:
-            os.link(_last(path), kept, src_dir_fd=parent, follow_symlinks=False)
-        self.kept_aside.append(os.fsdecode(kept))
+            os.link(_last(path), path, src_dir_fd=parent, dst_dir_fd=aside, follow_symlinks=False)
+        self.kept_aside.append(os.fsdecode(os.path.join(os.fsencode(self._base), os.fsencode(self._aside), path)))
+
+    def _open_aside(self, path: bytes) -> int:
+        """Descriptor of the folder for replaced things, with the folders that ``path`` needs in it.
+
+        It is made by nobody else: whoever may write beside a source may have put a link of that name there.
+        """
+        with self._guard:
+            if self._aside_folder is None:
+                base, name = self._stack[0][1], self._aside or ""
+                for number in itertools.count(2):
+                    try:
+                        os.mkdir(name, 0o700, dir_fd=base)
+                        break
+                    except FileExistsError:
+                        name = f"{self._aside}-{number}"
+                self._aside, self._aside_folder = name, os.open(name, _FOLDER, dir_fd=base)
+            folders = path.split(b"/")[:-1]
+            for depth in range(1, len(folders) + 1):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(b"/".join(folders[:depth]), 0o700, dir_fd=self._aside_folder)
+            return self._aside_folder
 
     def name(self, path: bytes) -> str:
         return os.path.join(self._base, paths.encode(path))

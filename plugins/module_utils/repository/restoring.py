@@ -183,7 +183,7 @@ class Restore:
         aside = None
         if self._target is None:
             when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-            aside = os.path.join(base, f".replaced-{self._manifest.id}-{when}")
+            aside = f".replaced-{self._manifest.id}-{when}"
         return Placer(self._reader, Destination(base, aside), base, self._linked)
 
     def _entry(self, placer: Placer, entry: Entry, path: bytes) -> None:
