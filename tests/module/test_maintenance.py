@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playbook import Playbook
+from playbook import COLLECTIONS, Playbook
 
 from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
@@ -119,3 +121,18 @@ def test_what_cannot_be_healed_is_said(play: Playbook, root: Path) -> None:
     assert left["failed"] and len(left["touched"]) == 4 and "(list of entries)" in left["msg"]
     refused = result(play, "scrub", repository=str(root), copies=["/nonexistent"])
     assert refused["failed"] and "no repository here" in refused["msg"]
+
+
+def test_the_playbook(play: Playbook, root: Path) -> None:
+    ran = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"),
+            *("-i", play.folder / "inventory.json", "fleetops.continuity.scrub"),
+            *("-e", "scrub_hosts=all", "-e", f"continuity_root={root}", "-e", "scrub_share=1/1"),
+        ],
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0 and "bytes: sound; 0 files replaced" in ran.stdout, ran.stdout + ran.stderr

@@ -20,10 +20,11 @@ from . import manifests
 from .blocks import BlockReader
 from .faults import DamagedError, RepositoryError
 from .index import MANY_FILES, Index
-from .layout import LARGEST, Repository, is_digest, read_published, sha256, storing, sync_folder
+from .layout import Repository, is_digest, open_published, storing, sync_folder
 from .locks import alone, maintaining
 from .packs import HEADER, MAGIC, PACK_SIZE, PackWriter, Place
 from .references import References
+from .scrubbing import digest_fault
 
 OWNER = ".prune"
 """Its folder in tmp/: the name of no host."""
@@ -231,16 +232,16 @@ def _rewrite(repository: Repository, index: Index, chosen: list[Use], progress: 
     with storing(repository.root):
         for number, use in enumerate(sorted(chosen, key=lambda use: use.pack)):
             file = repository.pack_file(use.pack.hex())
-            content = read_published(file, LARGEST)
-            if sha256(content) != use.pack.hex():
+            if digest_fault(file, use.pack)[1]:
                 raise _unsafe("a pack file was changed", repository, str(file))
-            for digest, place in sorted(use.needed, key=lambda one: one[1].offset):
-                payload = content[place.offset : place.offset + place.stored]
-                packs.add(digest, place.length, place.compression, payload, place.encryption)
-                since += len(payload)
-                if since >= CHECKPOINT:
-                    publish()
-                    since = 0
+            with open(open_published(file), "rb", buffering=0) as stream:
+                for digest, place in sorted(use.needed, key=lambda one: one[1].offset):
+                    payload = os.pread(stream.fileno(), place.stored, place.offset)
+                    packs.add(digest, place.length, place.compression, payload, place.encryption)
+                    since += len(payload)
+                    if since >= CHECKPOINT:
+                        publish()
+                        since = 0
             done += use.size
             if progress:
                 progress(number + 1, done)
