@@ -9,6 +9,7 @@ the ``~/.pgpass`` of the user), so it is in no argument and no environment.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -22,6 +23,7 @@ from .databases import Database, DatabaseError
 CONNECT_SECONDS = 15
 LOCK_WAIT = "60s"
 _HEADER = b"PGDMP"
+_SHARED, _PREFIX = "/var/tmp", "continuity-dump-"
 
 
 def dump(database: Database, path: str, runner: Runner) -> None:
@@ -92,9 +94,30 @@ def _folder_of(database: Database, stack: ExitStack) -> str:
         raise DatabaseError(f"There is no user {database.run_as!r}", where=database.name) from error
     if os.geteuid() != 0:
         raise DatabaseError("Only root can run pg_dump as another user", where=database.name, fix="Leave out run_as")
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="continuity-dump-", dir="/var/tmp"))
+    _clear(user.pw_uid)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX, dir=_SHARED))
+    _hold(folder, stack)
     os.chown(folder, user.pw_uid, user.pw_gid)
     return folder
+
+
+def _clear(uid: int) -> None:
+    """Remove what killed runs left: their folders are held by nobody."""
+    for name in os.listdir(_SHARED):
+        folder = os.path.join(_SHARED, name)
+        if name.startswith(_PREFIX) and os.lstat(folder).st_uid == uid and not os.path.islink(folder):
+            with ExitStack() as stack:
+                try:
+                    _hold(folder, stack)
+                except BlockingIOError:
+                    continue
+                shutil.rmtree(folder)
+
+
+def _hold(folder: str, stack: ExitStack) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _prove(database: Database, path: str, runner: Runner) -> None:

@@ -158,6 +158,9 @@ def test_postgresql_by_the_user_of_the_host(postgres: PostgreSQL, place: Place) 
         name="orders", type="postgresql", host=str(postgres.folder), port=postgres.port, run_as="postgres"
     )
     postgres.ask("postgres", "CREATE TABLE IF NOT EXISTS something (id int)")
+    left = Path("/var/tmp/continuity-dump-left-by-a-killed-run")
+    left.mkdir()
+    os.chown(left, postgres.identity["user"], postgres.identity["group"])
     assert problems(place.take(wanted)) == []
     assert place.restored("orders.pgdump").read_bytes().startswith(b"PGDMP")
     assert list(Path("/var/tmp").glob("continuity-dump-*")) == []
@@ -242,6 +245,48 @@ def test_redis_is_consistent_while_it_is_written(redis_server: Redis, place: Pla
     finally:
         restored.stop()
     assert one == two >= before > 100
+
+
+def test_redis_over_tls(place: Place) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    keys = Path("/var/tmp") / f"continuity-keys-{os.getpid()}"
+    keys.mkdir()
+    password = place.folder / "password"
+    password.write_text(PASSWORD)
+    port = free_port()
+    try:
+        subprocess.run(
+            [
+                *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"),
+                *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", keys / "key", "-out", keys / "certificate"),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        (keys / "key").chmod(0o644)
+        server = Redis(
+            f"tls-port {port}",
+            f"tls-cert-file {keys}/certificate",
+            f"tls-key-file {keys}/key",
+            f"tls-ca-cert-file {keys}/certificate",
+            "tls-auth-clients no",
+        )
+        try:
+            server.ask("SET key value")
+            wanted = Database(
+                name="cache", type="redis", port=port, ca_file=f"{keys}/certificate", password_file=str(password)
+            )
+            assert problems(place.take(wanted)) == []
+            stranger = Database(
+                name="cache", type="redis", port=port, ca_file="/etc/ssl/certs/ca-certificates.crt", host="127.0.0.1"
+            )
+            assert "certificate verify failed" in problems(place.take(stranger))[0][1]
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(keys)
 
 
 def test_redis_that_wants_a_password(redis_server: Redis, place: Place) -> None:
