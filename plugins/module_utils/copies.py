@@ -218,11 +218,16 @@ def restore(
 ) -> tuple[Manifest, Restored]:
     """Restore straight from a copy: what is needed is fetched into ``scratch`` (None: a temporary folder)."""
     with fetched(copy, identity_files, scratch) as far:
-        with _reading(far.repository):
-            manifest = manifests.find(far.repository, snapshot, host)
+        try:
+            with _reading(far.repository):
+                manifest = manifests.find(far.repository, snapshot, host)
+        except RepositoryError as error:
+            if far.lost:
+                error.fix = f"This is damaged in the copy: {', '.join(sorted(far.lost))}"
+            raise
         selection = Selection(tuple(os.fsencode(path).rstrip(b"/") or b"/" for path in include))
         far.fetch_packs_of(manifest, selection, progress)
-        return snapshots.restore_snapshot(
+        manifest, restored = snapshots.restore_snapshot(
             str(far.repository.root),
             manifest.digest,
             target=target,
@@ -231,6 +236,8 @@ def restore(
             progress=progress,
             identity_files=far.identity_files,
         )
+        restored.warnings += [f"{name}: {reason}" for name, reason in sorted(far.lost.items())]
+        return manifest, restored
 
 
 def list_snapshots(
@@ -238,11 +245,15 @@ def list_snapshots(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """What is in a copy, as ``snapshots.list_snapshots`` says it of a repository."""
     with fetched(copy, identity_files, None) as far:
-        return snapshots.list_snapshots(str(far.repository.root), host=host)
+        found, damaged = snapshots.list_snapshots(str(far.repository.root), host=host)
+        return found, damaged + [f"{name}: {reason}" for name, reason in sorted(far.lost.items())]
 
 
 class Fetched:
-    """A repository made of a copy: manifests and index are there, packs as far as they were asked for."""
+    """A repository made of a copy: manifests and index are there, packs as far as they were asked for.
+
+    ``lost`` maps objects that are damaged or missing to the reason.
+    """
 
     def __init__(
         self, copy: Copy, store: ObjectStore, identity_files: Sequence[str], files: Sequence[Remote], root: Path
@@ -251,21 +262,26 @@ class Fetched:
         self._copy, self._store, self._identities = copy, store, identities
         self._packs = {file.sha256: file for file in files if file.name.startswith("packs/")}
         self._work = _folder(root / "tmp" / "offsite")
-        self._fetch((file for file in files if not file.name.startswith("packs/")), root, None)
+        self.lost: dict[str, str] = {}
+        self._fetch((file for file in files if not file.name.startswith("packs/")), root, None, self.lost)
         # One file may open the copy, another the repository in it; each is tried for both.
         self.identity_files = tuple(identity_files) if Repository.open(str(root)).encrypted else ()
         self.repository = Repository.open(str(root), self.identity_files)
 
     def fetch_packs(self, packs: Iterable[str], progress: Optional[Progress] = None) -> int:
-        """Fetch packs (hexadecimal names) that are not there yet; how many were. Those that the copy does not
-        have are left out: whoever reads them says which path they belong to."""
-        known = (self._packs[pack] for pack in sorted(set(packs)) if pack in self._packs)
-        return self._fetch(known, self.repository.root, progress)
+        """Fetch packs (hexadecimal names) that are not there yet; how many were. Those that the catalogue does not
+        name are left out. Raises DamagedObjectError, MissingObjectError."""
+        return self._fetch(self._known(packs), self.repository.root, progress)
+
+    def _known(self, packs: Iterable[str]) -> list[Remote]:
+        return [self._packs[pack] for pack in sorted(set(packs)) if pack in self._packs]
 
     def fetch_packs_of(self, manifest: Manifest, selection: Selection, progress: Optional[Progress] = None) -> int:
-        """Fetch what restoring these entries of a snapshot needs."""
-        index = Index(self.repository)
-        count = self.fetch_packs(_packs_of(index, (segment.block for segment in manifest.segments)), progress)
+        """Fetch what restoring these entries of a snapshot needs. What is lost is noted: whoever reads it says
+        which path it belongs to."""
+        index, root = Index(self.repository), self.repository.root
+        lists = self._known(_packs_of(index, (segment.block for segment in manifest.segments)))
+        count = self._fetch(lists, root, progress, self.lost)
         reader = BlockReader(self.repository, index)
         try:
             wanted = (
@@ -278,9 +294,15 @@ class Fetched:
             packs = _packs_of(index, wanted)
         finally:
             reader.close()
-        return count + self.fetch_packs(packs, progress)
+        return count + self._fetch(self._known(packs), root, progress, self.lost)
 
-    def _fetch(self, files: Iterable[Remote], root: Path, progress: Optional[Progress]) -> int:
+    def _fetch(
+        self,
+        files: Iterable[Remote],
+        root: Path,
+        progress: Optional[Progress],
+        lost: Optional[dict[str, str]] = None,
+    ) -> int:
         with refusals("Cannot write what was fetched", root, "Make room, or name another scratch folder"):
             return fetching.fetch_all(
                 self._store,
@@ -288,6 +310,7 @@ class Fetched:
                 self._identities,
                 self._work,
                 parallel=self._copy.parallel,
+                lost=lost,
                 progress=progress,
             )
 

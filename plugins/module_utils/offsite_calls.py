@@ -16,12 +16,14 @@ from .offsite.sending import Progress
 
 @dataclass
 class Outcome:
-    """``fields`` are returned, ``rendered`` is the diff, ``faults`` are why it counts as failed."""
+    """``fields`` are returned, ``rendered`` is the diff, ``faults`` are why it counts as failed; ``warnings``
+    are for people."""
 
     changed: bool
     fields: dict[str, Any]
     rendered: str = ""
     faults: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def carry_out(
@@ -139,7 +141,7 @@ def _restore(
     paths = sorted([*restored.created, *restored.changed])
     fields = {"snapshot": manifest.id, "restored": paths, "failures": restored.failed}
     faults = [f"{path}: {why}" for path, why in restored.failed.items()]
-    return Outcome(bool(paths), fields, restored.render(), faults)
+    return Outcome(bool(paths), fields, restored.render(), faults, restored.warnings)
 
 
 def _restore_documents(

@@ -348,6 +348,8 @@ def execute(call: Call) -> dict:
     result = {"changed": outcome.changed, **outcome.fields}
     if call.diff_mode and outcome.rendered:
         result["diff"] = {"prepared": outcome.rendered}
+    for warning in outcome.warnings:
+        call.warn(warning)
     if outcome.faults:
         result.update(failed=True, msg=f"{len(outcome.faults)} faults: {'; '.join(outcome.faults)}")
     return result

@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.fleetops.continuity.plugins.module_utils import copies, document_copies, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.copies import Copy
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite import catalogue
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination, open_store
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.faults import DamagedObjectError, OffsiteError
@@ -100,9 +101,31 @@ def test_bytes_that_change_after_their_beginning_are_noticed_by_verify(fleet: Fl
         assert copies.verify(copy, [], repository_path=fleet.repository).faults() == []
         (damaged,) = copies.verify(copy, [fleet.private], level="data").damaged
         assert damaged.startswith("packs/")
-        with pytest.raises(DamagedObjectError):
+        with pytest.raises(ContinuityError):
             copies.restore(copy, "latest", [fleet.private], target=str(tmp_path / "target"))
-        assert not (tmp_path / "target").exists()
+        assert not any(file.is_file() for file in (tmp_path / "target").rglob("*"))
+
+
+def test_what_is_not_damaged_is_restored(fleet: Fleet, tmp_path: Path) -> None:
+    """One pack that is lost, and a damaged manifest of another time, cost what was in them and nothing else."""
+    copy = Copy(Destination(str(tmp_path / "far")))
+    fleet.send(copy)
+    first = set((tmp_path / "far").rglob("*.pack.age"))
+    (fleet.tree / "later").write_bytes(os.urandom(100_000))
+    wanted = snapshots.Wanted("pc2", (str(fleet.tree),))
+    snapshots.take_snapshot(fleet.repository, wanted, CLOCK)
+    fleet.send(copy)
+    (old,) = (tmp_path / "far" / "manifests").rglob("00000001-*")
+    old.write_bytes(old.read_bytes()[:-1])
+    for pack in first:
+        pack.unlink()
+    manifest, restored = copies.restore(copy, "latest", [fleet.private], target=str(tmp_path / "target"))
+    assert list(restored.failed) == [f"{fleet.tree}/state"]
+    assert Path(f"{tmp_path}/target{fleet.tree}/later").read_bytes() == (fleet.tree / "later").read_bytes()
+    assert len(restored.warnings) == 1 + len(first)
+    with pytest.raises(ContinuityError, match="damaged in the copy: manifests/pc2/00000001"):
+        copies.restore(copy, old.name[9:21], [fleet.private], target=str(tmp_path / "target"))
+    assert manifest.sequence == 2 and len(copies.list_snapshots(copy, [fleet.private])[1]) == 1
 
 
 def test_any_changed_byte_of_a_copy_is_noticed(fleet: Fleet, tmp_path: Path) -> None:

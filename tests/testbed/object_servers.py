@@ -35,7 +35,7 @@ AZURITE = "azurite@3.35.0"
 _AZURITE_HOME = CHECKOUT / ".cache" / "azurite"
 _ACCOUNT = "devstoreaccount1"
 _KEY = base64.b64encode(hashlib.sha512(b"a key of this test bed").digest()).decode()
-USER, PASSWORD = "sender", "of the test bed"
+USER, PASSWORD = "sender", "of-the-test-bed"
 
 
 class UnavailableError(Exception):
@@ -250,7 +250,7 @@ def webdav(folder: Path) -> Iterator[Server]:
     }
     (folder / "wsgidav.json").write_text(json.dumps(config))
     netrc = folder / "netrc"
-    netrc.write_text(f'machine 127.0.0.1 login {USER} password "{PASSWORD}"\n')
+    netrc.write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n")
     netrc.chmod(0o600)
     with running(folder, port, _tool("wsgidav"), "--config", str(folder / "wsgidav.json")):
         yield Server("webdav", f"http://127.0.0.1:{port}/fleet/pc2", None, port, {"credentials_file": str(netrc)})

@@ -13,7 +13,7 @@ from typing import Iterable, Iterator, Optional
 from .catalogue import AGE
 from .concurrently import each
 from .encryption import Identities, fault_of_file, most
-from .faults import DamagedObjectError
+from .faults import DamagedObjectError, MissingObjectError
 from .sending import Progress
 from .store import ObjectStore
 
@@ -62,14 +62,27 @@ def fetch_all(
     scratch: Path,
     *,
     parallel: int,
+    lost: Optional[dict[str, str]] = None,
     progress: Optional[Progress] = None,
 ) -> int:
-    """Fetch files that are not there yet; how many were."""
+    """Fetch files that are not there yet; how many were. Objects that are damaged or missing are noted in
+    ``lost`` (object to reason), or raised where nobody asks for that."""
     count = size = 0
     missing: Iterator[tuple[Remote, Path]] = ((remote, target) for remote, target in wanted if not target.exists())
-    for (remote, _target), _none in each(
-        missing, lambda one: fetch(store, one[0], identities, one[1], scratch), parallel
-    ):
+
+    def one(item: tuple[Remote, Path]) -> str:
+        try:
+            fetch(store, item[0], identities, item[1], scratch)
+        except (DamagedObjectError, MissingObjectError) as error:
+            if lost is None:
+                raise
+            return error.what
+        return ""
+
+    for (remote, _target), problem in each(missing, one, parallel):
+        if lost is not None and problem:
+            lost[remote.object] = problem
+            continue
         count, size = count + 1, size + remote.size
         if progress is not None:
             progress(count, size)

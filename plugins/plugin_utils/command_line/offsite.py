@@ -77,8 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 1 if outcome.faults else 0
     if arguments.dry_run:
         print(outcome.rendered, end="")
-    for fault in outcome.faults:
-        print(fault, file=sys.stderr)
+    for line in [*outcome.warnings, *outcome.faults]:
+        print(line, file=sys.stderr)
     print(_summary(arguments.action, outcome))
     return 1 if outcome.faults else 0
 
