@@ -79,7 +79,7 @@ def forge(
             "tags": [],
             "sources": list(sources),
             "exclude": [],
-            "entries": [{"block": segment.hex(), "count": len(lines), "first": "/s"}],
+            "entries": [{"block": segment.hex(), "count": text.count(b"\n"), "first": "/s"}],
             "totals": {"files": 1, "directories": 1, "symlinks": 0, "fifos": 0, "bytes": len(CONTENT)},
             "problems": [],
         },
@@ -180,6 +180,30 @@ def test_a_bomb_in_a_block_costs_no_memory(place: Path, kind: int, length: int) 
 @pytest.mark.parametrize("sources", [("/s/..",), ("s",), ("//s",), ("%2Fs",), ("",)])
 def test_hostile_sources_get_nowhere(place: Path, sources: tuple[str, ...]) -> None:
     attack(place, forge(place / "repository", [line("/s/..", FOLDER)], sources=sources))
+
+
+def test_what_no_file_system_holds_costs_itself_alone(place: Path) -> None:
+    """Names, targets and depths beyond the limits of this one, as another may have had them."""
+    lines = [
+        line("/s", FOLDER),
+        line("/s/a", FILE),
+        line("/s/b" + "b" * 300, FILE),
+        line("/s/c", {**FOLDER, "type": "symlink", "target": "c" * 5000}),
+        line("/s/d" + "d" * 300, FOLDER),
+        line("/s/d" + "d" * 300 + "/inside", FILE),
+        line("/s/z", FILE),
+    ]
+    repository = forge(place / "repository", lines)
+    done = snapshots.restore_snapshot(repository, "latest", target=str(place / "target"))[1]
+    assert len(done.failed) == 4 and set(done.failed.values()) == {"File name too long"}
+    assert {file.name for file in (place / "target/s").iterdir()} == {"a", "z"}
+
+
+def test_a_block_of_very_many_entries_costs_no_memory(place: Path) -> None:
+    repository = forge(place / "repository", [b"xx\n" * (5 << 20)])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    attack(place, repository)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000
 
 
 @pytest.mark.parametrize("where", ["s", "s/sub"])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -27,6 +28,9 @@ _WORKERS = 2
 _BATCH = 64
 _BATCH_BYTES = 1024 * 1024
 _WINDOW = 8
+_HOPELESS = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENODEV)
+)
 _PATTERN = re.compile(rb"[*?\[]")
 
 
@@ -187,7 +191,11 @@ class Restore:
         return Placer(self._reader, Destination(base, aside), base, self._linked)
 
     def _entry(self, placer: Placer, entry: Entry, path: bytes) -> None:
-        parent = placer.destination.parent(path, make=self._apply)
+        try:
+            parent = placer.destination.parent(path, make=self._apply)
+        except OSError as error:
+            self._note([_refused(entry, error)])
+            return
         if entry.type != "file" or entry.hard_link:
             self._note(_place(placer, parent, [(entry, path)], self._apply))
             return
@@ -268,9 +276,17 @@ def _place(placer: Placer, parent: Optional[int], wanted: Sequence[tuple[Entry, 
             answers.append(_Answer(entry.path, placer.place(parent, entry, path, apply)))
         except DamagedError as error:
             answers.append(_Answer(entry.path, None, str(error)))
-        except PermissionError as error:
-            answers.append(_Answer(entry.path, None, error.strerror or str(error)))
+        except OSError as error:
+            answers.append(_refused(entry, error))
     return answers
+
+
+def _refused(entry: Entry, error: OSError) -> _Answer:
+    """What this file system cannot hold (a name too long for it, no permission) costs that entry alone. Raises
+    what would cost all others too."""
+    if error.errno in _HOPELESS:
+        raise error
+    return _Answer(entry.path, None, error.strerror or str(error))
 
 
 def _last(path: bytes) -> bytes:
