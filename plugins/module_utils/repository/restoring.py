@@ -127,7 +127,7 @@ class Restore:
                 raise RepositoryError(
                     "Nothing in this snapshot matches",
                     where=self._manifest.id,
-                    fix="`continuity snapshots ID` lists its paths",
+                    fix="`continuity snapshots ID` lists its paths, which are absolute",
                 )
             if result.files_written > FEW:
                 os.sync()
