@@ -136,6 +136,7 @@ def test_a_block_that_stands_twice_is_kept_once(filled: World, tmp_path: Path) -
             payload = content[place.offset : place.offset + place.stored]
             writer.add(digest, place.length, place.compression, payload, place.encryption)
     writer.flush()
+    writer.sync()
     index.publish(writer.published, "pc2")
     assert size(filled) > 1.9 * once
     done = prune(filled)
