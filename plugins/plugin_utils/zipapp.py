@@ -28,6 +28,8 @@ MAIN = """\
 import os
 import sys
 
+if sys.version_info < (3, 9):
+    sys.exit("continuity needs Python 3.9 or later; this is %d.%d" % sys.version_info[:2])
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "bundled"))
 
 from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line import main
