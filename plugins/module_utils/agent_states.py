@@ -2,19 +2,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The state and the configuration of every agent of a host, as one document (docs/backup.md).
 
-It travels through controllers and mails, so it holds no value of an environment variable and none of a
-setting that is named like a secret.
+It travels through controllers and mails, so it shows no credential (``fleet/credentials.py``).
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import re
 from typing import Any, Mapping, Optional
 
 from .effects import Clock, Runner
 from .errors import ContinuityError
+from .fleet.credentials import shown
 from .fleet.dependencies import resolve
 from .fleet.model import Agent, AgentId, Dependency, Fleet, HostConfig, Location
 from .fleet.startup_config import load_host
@@ -23,10 +22,6 @@ from .repository.layout import timestamp
 from .rollout.observation import AgentState, observe
 
 FORMAT = "fleetops.continuity agent states"
-REDACTED = "(not shown)"
-_ENVIRONMENT = ("env", "env_vars", "environment")
-_SECRET = re.compile(r"passw|secret|token|api_?key|credential|private_?key", re.IGNORECASE)
-_IN_ADDRESS = re.compile(r"://[^/@\s]+@")
 
 
 def host_states(root: str, host: str, runner: Runner, clock: Clock) -> dict[str, Any]:
@@ -101,21 +96,6 @@ def architecture(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "dependencies": {str(agent): sorted(map(str, needed)) for agent, needed in sorted(graph.edges.items())},
         "start_order": [sorted(map(str, layer)) for layer in graph.layers],
     }
-
-
-def shown(value: Any, name: str = "") -> Any:
-    """A setting without the values that nobody may see."""
-    if _SECRET.search(name):
-        return REDACTED
-    if isinstance(value, Mapping):
-        if name in _ENVIRONMENT:
-            return dict.fromkeys(map(str, value), REDACTED)
-        return {str(key): shown(inner, str(key)) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [shown(inner, name) for inner in value]
-    if name in _ENVIRONMENT:
-        return REDACTED
-    return _IN_ADDRESS.sub("://" + REDACTED + "@", value) if isinstance(value, str) else value
 
 
 def _config(host: Host) -> Optional[HostConfig]:

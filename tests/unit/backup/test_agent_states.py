@@ -15,13 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from small_fleet import AGENTS, SmallFleet
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.agent_states import (
-    REDACTED,
     architecture,
     document,
     host_states,
-    shown,
 )
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.credentials import REDACTED, shown
 from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line.local_runner import LocalRunner
 
 
