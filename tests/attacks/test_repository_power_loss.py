@@ -47,19 +47,44 @@ for number in range(11):
 """
 
 
-@pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Call]]:
+RESTORER = """\
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+root, repository, count = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+for word in ("then", "later"):
+    for number in range(count):
+        file = root / f"tree/{number % 3}/{number}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{word} {number} " + "x" * 300)
+    if word == "then":
+        snapshots.take_snapshot(repository, snapshots.Wanted("pc2", (str(root / "tree"),)), SystemClock())
+os.sync()
+os.write(1, b"restoring")
+snapshots.restore_snapshot(repository, "latest")
+os.write(1, b"restored")
+"""
+
+
+def traced(argv: list[str], folder: Path) -> list[Call]:
     if shutil.which("strace") is None:
         pytest.skip("strace records what is written, and is not installed")
-    folder = tmp_path_factory.mktemp("power")
     usable = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False)
     if usable.returncode != 0:
         pytest.skip(f"strace may not be used here: {usable.stderr.decode().strip()}")
+    return record(argv, folder)
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Call]]:
+    folder = tmp_path_factory.mktemp("power")
     tree, disk = folder / "tree", folder / "disk"
     tree.mkdir()
     disk.mkdir()
     argv = [sys.executable, "-c", WRITER, COLLECTIONS, str(tree), str(disk / "repository")]
-    return tree, disk, record(argv, folder / "calls")
+    return tree, disk, traced(argv, folder / "calls")
 
 
 def test_no_power_cut_breaks_what_was_published(calls: tuple[Path, Path, list[Call]], tmp_path: Path) -> None:
@@ -105,3 +130,35 @@ def examine(repository: Path, tree: Path, published: list[str]) -> None:
     assert outcome.published
     assert snapshots.verify_repository(str(repository)).faults() == [], told
     assert snapshots.compare_tree(str(repository), "latest", "/").faults() == [], told
+
+
+@pytest.mark.parametrize("count", [12, 150])
+def test_a_power_cut_in_a_restore_in_place_leaves_each_file_old_or_new(tmp_path: Path, count: int) -> None:
+    """Few files are made durable one by one, many at once."""
+    chance = random.Random(SEED)
+    root = tmp_path / "disk"
+    root.mkdir()
+    argv = [sys.executable, "-c", RESTORER, COLLECTIONS, str(root), str(tmp_path / "repository"), str(count)]
+    recorded = traced(argv, tmp_path / "calls")
+    disk, said = Disk(root), ""
+    changing = [number for number, call in enumerate(recorded) if disk.touched_by(call)]
+    cuts = {*chance.sample(changing, min(CUTS * 4, len(changing))), len(recorded) - 1}
+    looked = 0
+    for number, call in enumerate(recorded):
+        disk.play(call)
+        if call.name == "write" and call.descriptors[0][0] == "1":
+            said = call.texts[0].decode()
+        if number not in cuts or not said:
+            continue
+        left = tmp_path / "left"
+        disk.leave(left, chance)
+        looked += 1
+        for place in range(count):
+            whole = [f"{word} {place} " + "x" * 300 for word in ("then", "later")]
+            now = (left / f"tree/{place % 3}/{place}").read_text()
+            assert now in (whole[:1] if said == "restored" else whole), f"ATTACK_SEED={SEED}, file {place}"
+            if said == "restored":
+                (kept,) = left.glob(f".replaced-*/tree/{place % 3}/{place}")
+                assert kept.read_text() == whole[1], f"ATTACK_SEED={SEED}, file {place}"
+        shutil.rmtree(left)
+    assert looked > 1

@@ -33,6 +33,7 @@ class Destination:
         self._base = base
         self._aside = aside
         self._aside_folder: Optional[int] = None
+        self._aside_folders: set[bytes] = set()
         self._guard = threading.Lock()
         self.kept_aside: list[str] = []
 
@@ -141,11 +142,26 @@ class Destination:
                     except FileExistsError:
                         name = f"{self._aside}-{number}"
                 self._aside, self._aside_folder = name, os.open(name, _FOLDER, dir_fd=base)
-            folders = path.split(b"/")[:-1]
-            for depth in range(1, len(folders) + 1):
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(b"/".join(folders[:depth]), 0o700, dir_fd=self._aside_folder)
+            names = path.split(b"/")[:-1]
+            for depth in range(1, len(names) + 1):
+                folder = b"/".join(names[:depth])
+                if folder not in self._aside_folders:
+                    os.mkdir(folder, 0o700, dir_fd=self._aside_folder)
+                    self._aside_folders.add(folder)
             return self._aside_folder
+
+    def sync_aside(self) -> None:
+        """Make the names of what was kept durable."""
+        if self._aside_folder is None:
+            return
+        for folder in self._aside_folders:
+            descriptor = os.open(folder, _FOLDER, dir_fd=self._aside_folder)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        os.fsync(self._aside_folder)
+        os.fsync(self._stack[0][1])
 
     def name(self, path: bytes) -> str:
         return os.path.join(self._base, paths.encode(path))

@@ -255,6 +255,7 @@ class Restore:
             self._unsynced += placer.unsynced
             self.result.warnings += placer.warnings
             self.result.kept_aside += placer.destination.kept_aside
+            placer.destination.sync_aside()
             placer.destination.close()
 
     def _note(self, answers: Sequence[_Answer]) -> None:
