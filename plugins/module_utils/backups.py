@@ -23,7 +23,7 @@ from .backup.digests import SUMS, WORKERS, Digests, digests_of, read_sums, sidec
 from .backup.faults import BackupError
 from .backup.layout import Backup, Staging, free_id, make_id, parse_id, report_name
 from .backup.report import DIFFERS, Findings, document, render
-from .backup.sorting import DATABASE, LOGS, SIDECAR, folder_of, place
+from .backup.sorting import DATABASE, DATABASES, LOGS, SIDECAR, folder_of, place
 from .effects import Clock, Runner
 from .logs import batch
 from .repository import paths
@@ -32,7 +32,8 @@ from .repository.layout import refusals, timestamp
 from .repository.manifests import describe
 from .repository.restoring import Progress
 from .source import Found
-from .sources import sqlite
+from .sources import databases, sqlite
+from .sources.databases import Database
 from .sources.patterns import Patterns
 from .sources.tree import TreeSource, outermost
 
@@ -57,6 +58,7 @@ class Wish:
     destination: str
     source_paths: tuple[str, ...]
     states: Mapping[str, Any] = field(default_factory=dict)
+    databases: tuple[Database, ...] = ()
     log_paths: tuple[str, ...] = ()
     document_paths: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -71,6 +73,11 @@ class Wish:
     backup_id: Optional[str] = None
     set_name: str = ""
     wait: float = 60.0
+
+    @property
+    def database_folder(self) -> str:
+        """Where dumps of databases stand in the snapshot."""
+        return os.path.join(self.root, databases.FOLDER)
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,8 @@ def wish_for(root: str, given: Mapping[str, Any]) -> Wish:
         "source_paths": snapshots.default_sources(root),
         "log_paths": (logs,) if os.path.isdir(logs) else (),
     }
+    if "databases" in chosen:
+        chosen["databases"] = tuple(Database.from_fields(one) for one in chosen["databases"])
     host = snapshots.host_name(root, given.get("host"))
     return Wish(**{**defaults, **chosen, "root": os.path.abspath(root), "host": host})
 
@@ -142,6 +151,12 @@ def _real_paths(given: Sequence[str]) -> list[bytes]:
     return [os.fsencode(os.path.realpath(path)) for path in given]
 
 
+def _dumps(wish: Wish) -> list[bytes]:
+    """Where the dumps of databases stand in the snapshot."""
+    folder = os.path.realpath(wish.database_folder)
+    return [os.fsencode(os.path.join(folder, one.file_name)) for one in wish.databases]
+
+
 def _wanted(wish: Wish) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*wish.source_paths, *wish.document_paths)))
 
@@ -168,8 +183,11 @@ def _fill(
             restore_point=f"rp-{backup_id}",
             tags=(wish.set_name,) if wish.set_name else (),
             wait=wish.wait,
+            databases=wish.databases,
+            database_folder=wish.database_folder,
         ),
         clock,
+        runner=runner,
         progress=progress,
         recipients=wish.recipients,
         recipients_file=wish.recipients_file,
@@ -178,7 +196,7 @@ def _fill(
     if outcome.manifest is None:
         raise BackupError("No snapshot was taken", where=wish.repository)
     snapshot = outcome.manifest
-    if snapshot.sources != tuple(map(paths.encode, outermost(_real_paths(_wanted(wish))))):
+    if snapshot.sources != tuple(map(paths.encode, outermost(_real_paths(_wanted(wish)) + _dumps(wish)))):
         raise BackupError(
             f"The restore point {snapshot.restore_point} is there already, of other paths: {', '.join(snapshot.sources)}",
             where=wish.repository,
@@ -306,7 +324,7 @@ def _copy_files(copier: Copier, wish: Wish, snapshot: str) -> list[dict[str, str
 def _compare(copy: Copy, entry: Entry) -> tuple[str, str]:
     """(what the copy equals, what is wrong). A source that was changed since cannot be compared any more:
     the copy equals what was read of it in one settled piece."""
-    if entry.kind == "sqlite" or entry.evidence is not None:
+    if entry.kind in DATABASES or entry.evidence is not None:
         return SNAPSHOT, ""
     try:
         before = os.lstat(entry.path)
@@ -375,6 +393,7 @@ def _plan(wish: Wish, clock: Clock) -> list[str]:
     planned = [f"{DATABASE}/agent_states_{date}.json"]
     logs = batch.find(batch.Wanted(wish.log_paths, wish.destination, exclude=wish.exclude), {})
     planned += [f"{LOGS}/{os.path.basename(log)}" for log in logs]
+    planned += [place(DATABASE, paths.encode(dump)) for dump in _dumps(wish)]
     for found in _walk(wish):
         source = paths.encode(found.path)
         kind = "sqlite" if _is_database(found) else "json" if json_names.match(found.path) else ""

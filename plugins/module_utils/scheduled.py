@@ -8,9 +8,10 @@ import json
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from . import backups, maintenance, snapshots
+from .backup import verifying
 from .backup.layout import Staging
 from .effects import Clock, Runner
 from .errors import ContinuityError
@@ -18,6 +19,8 @@ from .journal import durable
 from .repository.layout import timestamp
 from .schedule import sets
 from .schedule.sets import BackupSet, ScheduleError, Settings
+from .sources import databases
+from .sources.databases import Database
 
 DONE, PARTIAL, FAILED = "SUCCESS", "PARTIAL", "FAILED"
 WAIT = 3600.0
@@ -27,7 +30,7 @@ WAIT = 3600.0
 @dataclass
 class Ran:
     """What became of one run of a set. ``status`` is SUCCESS, PARTIAL (something could not be taken as it stands, or
-    not dropped), or FAILED (there is no new backup)."""
+    not dropped, or a scrub found damage), or FAILED (nothing new is there)."""
 
     set_name: str
     started: str
@@ -55,7 +58,7 @@ def run_set(root: str, name: str, runner: Runner, clock: Clock) -> Ran:
     wanted = known[name]
     ran = Ran(name, timestamp(clock.now()))
     try:
-        _make(root, wanted, settings, ran, runner, clock)
+        _MAKE[wanted.make](root, wanted, settings, ran, runner, clock)
     except ContinuityError as error:
         ran.status = FAILED
         ran.problems.append(str(error))
@@ -82,14 +85,15 @@ def due(root: str, clock: Clock) -> list[str]:
     return [name for _weekly, _daily, name in sorted(waiting)]
 
 
-def _make(root: str, wanted: BackupSet, settings: Settings, ran: Ran, runner: Runner, clock: Clock) -> None:
-    if wanted.make == "backup":
-        options = {**vars(wanted), **vars(settings), "set_name": wanted.name, "wait": WAIT}
-        made = backups.make_backup(backups.wish_for(root, options), runner, clock)
-        if made.backup is not None:
-            ran.made, ran.folder, ran.report_checksum = made.backup.id, made.backup.folder, made.checksum
-            ran.problems += [f"{one['path']}: {one['message']}" for one in made.backup.report["problems"]]
-        return
+def _backup(root: str, wanted: BackupSet, settings: Settings, ran: Ran, runner: Runner, clock: Clock) -> None:
+    options = {**vars(wanted), **vars(settings), "set_name": wanted.name, "wait": WAIT}
+    made = backups.make_backup(backups.wish_for(root, options), runner, clock)
+    if made.backup is not None:
+        ran.made, ran.folder, ran.report_checksum = made.backup.id, made.backup.folder, made.checksum
+        ran.problems += [f"{one['path']}: {one['message']}" for one in made.backup.report["problems"]]
+
+
+def _snapshot(root: str, wanted: BackupSet, settings: Settings, ran: Ran, runner: Runner, clock: Clock) -> None:
     outcome = snapshots.take_snapshot(
         settings.repository,
         snapshots.Wanted(
@@ -98,12 +102,41 @@ def _make(root: str, wanted: BackupSet, settings: Settings, ran: Ran, runner: Ru
             exclude=(*wanted.exclude, Staging(settings.destination).path),
             tags=(wanted.name,),
             wait=WAIT,
+            databases=tuple(Database.from_fields(one) for one in wanted.databases),
+            database_folder=os.path.join(root, databases.FOLDER),
         ),
         clock,
+        runner=runner,
         identity_files=settings.identity_files,
     )
     ran.made = outcome.manifest.id if outcome.manifest else ""
     ran.problems += [f"{one['path']}: {one['message']}" for one in snapshots.incomplete(outcome)]
+
+
+def _scrub(root: str, wanted: BackupSet, settings: Settings, ran: Ran, _runner: Runner, clock: Clock) -> None:
+    """Damage is a problem even when it was healed: a disk that rots is to be looked at."""
+    day = int(clock.now() // 86400)
+    scrubbing = maintenance.Scrubbing(
+        share=f"{day % wanted.shares + 1}/{wanted.shares}",
+        heads=os.path.join(root, sets.FOLDER, "heads.json"),
+        heal=True,
+        copies=wanted.copies,
+        wait=WAIT,
+        identity_files=settings.identity_files,
+    )
+    upkeep = maintenance.scrub(settings.repository, scrubbing, clock)
+    ran.made = f"share {scrubbing.share}"
+    ran.problems += [f"healed: {line}" for line in upkeep.render().splitlines()] + upkeep.faults()
+    found, damaged = Staging(settings.destination).backups()
+    faults = verifying.verify_all(found)
+    ran.problems += damaged + [f"{name}: {fault}" for name, of_one in faults.items() for fault in of_one]
+
+
+_MAKE: Mapping[str, Callable[[str, BackupSet, Settings, Ran, Runner, Clock], None]] = {
+    "backup": _backup,
+    "snapshot": _snapshot,
+    "scrub": _scrub,
+}
 
 
 def _drop(root: str, wanted: BackupSet, settings: Settings, ran: Ran, clock: Clock) -> None:
@@ -112,7 +145,8 @@ def _drop(root: str, wanted: BackupSet, settings: Settings, ran: Ran, clock: Clo
         if wanted.retention:
             retention = maintenance.retention_from({"schedules": {wanted.name: dict(wanted.retention)}})
             host = snapshots.host_name(root, None)
-            dropping = maintenance.Dropping(retention, host=host, root=root, wait=WAIT)
+            keys = settings.identity_files
+            dropping = maintenance.Dropping(retention, host=host, root=root, wait=WAIT, identity_files=keys)
             forgotten = maintenance.forget(settings.repository, dropping, clock, prune=True)
             ran.dropped_snapshots = len(forgotten.forgetting.dropped)
         if wanted.keep_backups:

@@ -94,6 +94,12 @@ options:
     type: list
     elements: path
     default: []
+  databases:
+    description:
+      - Databases behind servers, each as O(fleetops.continuity.snapshot#module:databases). Their dumps lie in C(database).
+    type: list
+    elements: dict
+    default: []
   exclude:
     description:
       - Shell patterns of what is left out, as for M(fleetops.continuity.snapshot).
@@ -277,6 +283,7 @@ ARGUMENTS = {
     "compression": {"type": "str", "choices": ["gzip", "zstd"], "default": "gzip"},
     "log_paths": {"type": "list", "elements": "path"},
     "document_paths": {"type": "list", "elements": "path", "default": []},
+    "databases": {"type": "list", "elements": "dict", "default": []},
     "exclude": {"type": "list", "elements": "str", "default": []},
     "offsite": {
         "type": "dict",

@@ -37,8 +37,10 @@ options:
       - The sets, by name (lower-case letters, digits and C(-)). Empty removes the schedule.
       - A set has C(at), one of V(hourly), C(HH:MM), C(Sun HH:MM) in the local time of the host, and V(manual) for one that
         a job or a person starts.
-      - C(make) is V(snapshot), into the repository alone, which is the default, or V(backup), the whole protocol.
-      - C(source_paths), C(log_paths), C(document_paths), C(exclude), C(backup_type), C(compression),
+      - C(make) is V(snapshot), into the repository alone, which is the default, V(backup), the whole protocol, or
+        V(scrub), which looks for damage in one of C(shares) parts of the repository (default 1) and in the folders of
+        backups, and heals the repository, also from C(copies), a list of other repositories.
+      - C(source_paths), C(log_paths), C(document_paths), C(databases), C(exclude), C(backup_type), C(compression),
         C(compression_level) and C(offsite) are those of M(fleetops.continuity.backup).
       - C(retention) are rules for the snapshots of this set, as M(fleetops.continuity.forget) names them, for example
         C(keep_daily). C(keep_backups) is how many of its folders stay. Both are applied after each success.

@@ -77,7 +77,7 @@ def test_the_role_declares_runs_and_removes(root: Path, tmp_path: Path) -> None:
     assert apply(play)[0] == 1
     assert apply(play)[0] == 0, "a second run changes nothing"
     declared = json.loads((root / "schedule/sets.json").read_text())["sets"]
-    assert set(declared) == {"hourly", "daily", "weekly"}
+    assert set(declared) == {"hourly", "daily", "weekly", "scrub"}
     assert (declared["daily"]["at"], declared["weekly"]["at"]) == ("02:00", "Sun 03:00")
     command = crontab(root).splitlines()[-1].partition("nice")[2].replace("\\%", "%")
     subprocess.run(["/bin/sh", "-c", f"nice{command}"], check=True)
@@ -85,6 +85,7 @@ def test_the_role_declares_runs_and_removes(root: Path, tmp_path: Path) -> None:
     assert [line.split()[1:3] for line in said.splitlines() if not line.startswith(" ")] == [
         ["weekly:", "SUCCESS"],
         ["daily:", "SUCCESS"],
+        ["scrub:", "SUCCESS"],
         ["hourly:", "SUCCESS"],
     ]
     fewer = {"schedule_sets": {"hourly": {"at": "hourly"}}}

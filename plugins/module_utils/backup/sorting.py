@@ -11,6 +11,8 @@ from typing import Optional
 DATABASE, LOGS, LEGAL, TECHNICAL = FOLDERS = ("database", "logs", "legal", "technical")
 LEGAL_NAMES = ("*.pdf", "*.doc", "*.docx", "*.odt", "*.rtf", "*contract*", "*licen[cs]e*")
 TECHNICAL_NAMES = ("*.md", "*.rst", "*.adoc", "*.txt", "*.yaml", "*.yml")
+DATABASES = ("sqlite", "postgresql", "redis")
+"""Kinds of entries that are copies made by the database itself: the file on the host, if there is one, has other bytes."""
 SIDECAR = ".checksum"
 LONGEST = 240
 """Bytes of a name that leave room for the ending of a sidecar (a file system takes 255)."""
@@ -19,12 +21,12 @@ LONGEST = 240
 def folder_of(name: str, kind: str, *, document: bool) -> Optional[str]:
     """The folder for a file with this last name; None for one that stays in the repository alone.
 
-    ``kind`` is that of an entry in a snapshot (``sqlite``, ``json`` or empty). ``document`` says that it
+    ``kind`` is that of an entry in a snapshot (``sqlite``, ``postgresql``, ``redis``, ``json`` or empty). ``document`` says that it
     comes from the documents: those are legal or technical whatever they are, while JSON elsewhere is state.
     """
     if name.endswith(SIDECAR):
         return None
-    if kind == "sqlite":
+    if kind in DATABASES:
         return DATABASE
     if _any(name, LEGAL_NAMES) and (document or kind != "json"):
         return LEGAL

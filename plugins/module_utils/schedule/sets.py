@@ -16,11 +16,11 @@ from .times import Times
 FORMAT = 1
 FOLDER = "schedule"
 FILE = "sets.json"
-MAKES = ("snapshot", "backup")
+MAKES = ("snapshot", "backup", "scrub")
 MANUAL = "manual"
 RULES = tuple(f"keep_{rule}" for rule in ("last", "hourly", "daily", "weekly", "monthly", "yearly", "within"))
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_LISTS = ("source_paths", "log_paths", "document_paths", "exclude")
+_LISTS = ("source_paths", "log_paths", "document_paths", "exclude", "databases", "copies")
 
 
 class ScheduleError(ContinuityError):
@@ -30,11 +30,13 @@ class ScheduleError(ContinuityError):
 @dataclass(frozen=True)
 class BackupSet:
     """One set. ``at`` is one of ``hourly``, ``HH:MM``, ``Sun HH:MM`` (local time of the host) and
-    ``manual``. ``make`` is ``snapshot`` (into the repository alone) or ``backup`` (the whole protocol).
+    ``manual``. ``make`` is ``snapshot`` (into the repository alone), ``backup`` (the whole protocol), or
+    ``scrub`` (look for damage in the repository and in the folders of backups, and heal the repository).
 
     Empty paths stand for the defaults of the host root. ``retention`` are rules for the snapshots of this set
     (``RULES``), ``keep_backups`` is how many of its folders stay (0: all). ``offsite`` are the settings of an
-    off-site copy, empty for none.
+    off-site copy, empty for none; ``databases`` are declared as in docs/databases.md. Each scrub reads one of
+    so many ``shares`` of the repository, and heals from ``copies``, other repositories.
     """
 
     name: str
@@ -45,11 +47,14 @@ class BackupSet:
     log_paths: tuple[str, ...] = ()
     document_paths: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    databases: tuple[Any, ...] = ()
     compression: str = "gzip"
     compression_level: str = "normal"
     retention: Mapping[str, Any] = field(default_factory=dict)
     keep_backups: int = 0
     offsite: Mapping[str, Any] = field(default_factory=dict)
+    shares: int = 1
+    copies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.at != MANUAL:
@@ -81,7 +86,7 @@ class BackupSet:
         elif any(isinstance(plain.get(key, ()), (str, bytes)) for key in _LISTS):
             fault = f"one of {', '.join(_LISTS)} is no list"
         else:
-            lists = {key: tuple(map(str, plain[key])) for key in _LISTS if key in plain}
+            lists = {key: tuple(plain[key] or ()) for key in _LISTS if key in plain}
             level = {"compression_level": str(plain.get("compression_level", "normal"))}
             try:
                 return cls(name, **{**plain, **level, **lists})

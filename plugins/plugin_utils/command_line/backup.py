@@ -14,6 +14,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.backup import 
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.layout import Staging
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.report import summary
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+from ansible_collections.fleetops.continuity.plugins.module_utils.sources.databases import read_declarations
 
 from . import progress
 from .local_runner import LocalRunner
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compression-level", default="normal", help="low, normal, high, or a number")
     parser.add_argument("--log-path", dest="log_paths", action="append", metavar="PATH", help="default: ROOT/logs")
     parser.add_argument("--document-path", dest="document_paths", action="append", metavar="PATH")
+    parser.add_argument("--databases", metavar="FILE", help="JSON list of databases to dump (docs/databases.md)")
     parser.add_argument("--exclude", action="append", metavar="PATTERN")
     parser.add_argument(
         "--identity-file",
@@ -51,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.verify:
         return _verify(arguments)
-    wish = backups.wish_for(arguments.root, vars(arguments))
+    given = vars(arguments)
+    if arguments.databases:
+        given["databases"] = [vars(one) for one in read_declarations(arguments.databases)]
+    wish = backups.wish_for(arguments.root, given)
     made = backups.make_backup(
         wish, LocalRunner(), SystemClock(), check=arguments.dry_run, progress=progress.on_terminal("snapshot")
     )

@@ -12,11 +12,13 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
+import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import SmallHost, facts, report_of
+from small_host import SmallHost, facts, report_of
 
 from ansible_collections.fleetops.continuity.plugins.module_utils import copies, document_copies, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup import layout, sorting, verifying
@@ -255,6 +257,28 @@ def test_a_source_that_goes_on_changing_is_backed_up_as_it_was_read(host: SmallH
     copy = next(copy for copy in report["catalogue"] if copy["source"] == str(file))
     assert copy["compared_with"] == "snapshot"
     assert Path(made.backup.folder, copy["path"]).read_text() == "# Design\n"
+
+
+def test_a_source_that_never_settles_is_backed_up_and_reported(host: SmallHost) -> None:
+    file = host.papers / "minutes.md"
+    file.write_bytes(b"0" * 30_000_000)
+    program = f"""
+import os
+file, number = os.open({str(file)!r}, os.O_RDWR), 0
+while True:
+    number += 1
+    os.pwrite(file, str(number).encode().zfill(20), 0)
+"""
+    writer = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        while file.read_bytes().startswith(b"0" * 20):
+            time.sleep(0.01)
+        report = report_of(host.make())
+    finally:
+        writer.kill()
+        writer.wait()
+    assert (report["status"], report["verification_status"]) == ("PARTIAL", "UNSETTLED")
+    assert [(one["path"], one["kind"]) for one in report["problems"]] == [(str(file), "unsettled")]
 
 
 def test_a_corrupt_document_makes_a_partial_backup_with_the_last_good_one(host: SmallHost) -> None:

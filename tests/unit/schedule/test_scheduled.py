@@ -134,6 +134,24 @@ def test_a_partial_backup_is_told_and_nothing_is_due_for_it(host: HostRoot) -> N
     assert host.ran("--due") == []
 
 
+def test_a_scrub_finds_damage_and_heals_it(host: HostRoot) -> None:
+    host.declare(daily=DAILY, scrub={"at": "04:30", "make": "scrub"})
+    assert host.ran("--set", "daily") == ["daily SUCCESS"]
+    assert host.ran("--set", "scrub") == ["scrub SUCCESS"]
+    (pack,) = (file for file in Path(host.repository, "packs").rglob("*.pack") if b'"calm"' in file.read_bytes())
+    content = bytearray(pack.read_bytes())
+    content[content.index(b'"calm"') + 1] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(bytes(content))
+    copy = next(Path(host.staging.path).rglob("profile.json"))
+    copy.chmod(0o600)
+    copy.write_text('{"mood": "evil"}')
+    told = host.run("--set", "scrub")
+    assert told.returncode == 1, told.stdout
+    assert "healed: " in told.stdout and f"{copy.name}: changed" in told.stdout
+    assert snapshots.verify_repository(host.repository).faults() == []
+
+
 def test_one_at_a_time_is_enough_for_cron(host: HostRoot) -> None:
     host.declare(hourly=HOURLY)
     with open(host.path / "schedule/.lock", "w", encoding="ascii") as lock:
