@@ -76,11 +76,13 @@ def send(
     store = copy.store()
     repository = Repository.open(repository_path)
     withdraw = follow_forget and not append_only and not repository.append_only
-    if withdraw and not store.can_list:
+    if withdraw and not (store.can_list and manifests.files(repository)):
         raise OffsiteError(
-            "Nothing can be withdrawn where nothing can be listed",
+            "The repository holds not one snapshot, and every one that was sent would be withdrawn"
+            if store.can_list
+            else "Nothing can be withdrawn where nothing can be listed",
             where=store.where,
-            fix="Leave follow_forget out, or use a server that speaks WebDAV",
+            fix="Leave follow_forget out",
         )
     if check:
         with tempfile.TemporaryDirectory(prefix="continuity-") as folder:

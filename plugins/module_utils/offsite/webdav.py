@@ -115,17 +115,15 @@ class WebDav:
         self._expect(self._request("DELETE", name), "delete", name, (200, 202, 204, 404, 410))
 
     def _speaks_webdav(self) -> bool:
-        """A folder that is not there yet is made by the first upload; its server speaks WebDAV all the same."""
+        """Where our folder is not there yet, the server says by OPTIONS what it speaks."""
         status = self._request("PROPFIND", "", {"Depth": "0"}, body=_LIST)
-        if status == 404:
-            status = self._request("MKCOL", "")
-            if status == 409:
-                self._make_folders("")
-                status = 201
-            return status == 201
         if status in (401, 403):
             self._expect(status, "list", "", ())
-        return status == 207
+        if status != 404:
+            return status == 207
+        spoken: list[Optional[str]] = []
+        self._request("OPTIONS", "", receive=lambda answer: spoken.append(answer.getheader("DAV")))
+        return bool(spoken[-1])
 
     def _folder(self, folder: str) -> Sequence[tuple[str, Optional[int]]]:
         """(name, size) of what lies in a folder; the size of a folder is None."""
