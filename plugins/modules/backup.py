@@ -292,7 +292,7 @@ ARGUMENTS = {
             "endpoint": {"type": "str"},
             "region": {"type": "str"},
             "profile": {"type": "str"},
-            "credentials_file": {"type": "path"},
+            "credentials_file": {"type": "path", "no_log": False},
             "ca_file": {"type": "path"},
             "recipients": {"type": "list", "elements": "str"},
             "recipients_file": {"type": "path"},
