@@ -49,6 +49,10 @@ while not os.path.exists(sys.argv[5]):
     for host in ("mainpc", "pc2"):
         maintenance.forget(repository, maintenance.Dropping(retention, (), host), clock, prune=True, max_unused=0.0)
 """
+RESTORER = """\
+_unused, done = snapshots.restore_snapshot(repository, "latest", target=sys.argv[5])
+assert done.failed == {}, done.failed
+"""
 
 
 def start(script: str, *arguments: object) -> subprocess.Popen[bytes]:
@@ -102,6 +106,21 @@ def test_two_writers_a_reader_and_prune_at_once(tmp_path: Path) -> None:
         assert same == (names, [], [])
     maintenance.prune(repository, SystemClock(), max_unused=0.0)
     assert snapshots.verify_repository(repository).faults() == []
+
+
+def test_two_restores_at_once_do_not_mix(tmp_path: Path) -> None:
+    tree, repository, target = tmp_path / "tree", str(tmp_path / "repository"), tmp_path / "target"
+    tree.mkdir()
+    chance = random.Random(SEED)
+    for number in range(40):
+        (tree / str(number)).write_bytes(chance.randbytes(500_000))
+    snapshots.take_snapshot(repository, snapshots.Wanted("pc2", (str(tree),)), SystemClock())
+    restorers = [start(RESTORER, repository, 0, SEED, target) for _unused in range(4)]
+    said = [ended(process) for process in restorers]
+    assert "" in said and all(one == "" or "Another restore is at work here" in one for one in said), said
+    names = sorted(os.listdir(tree))
+    assert filecmp.cmpfiles(tree, Path(f"{target}{tree}"), names, shallow=False) == (names, [], [])
+    assert sorted(os.listdir(f"{target}{tree}")) == names
 
 
 class JumpingClock(SystemClock):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import itertools
 import os
@@ -43,6 +44,19 @@ class Destination:
         if self._aside_folder is not None:
             os.close(self._aside_folder)
             self._aside_folder = None
+
+    def claim(self) -> None:
+        """Be the only one who restores to this folder: two would build files under the same names."""
+        try:
+            fcntl.flock(self._stack[0][1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RepositoryError(
+                "Another restore is at work here", where=self._base, fix="Wait for it to end, and run again: it goes on"
+            ) from error
+        except OSError as error:
+            # Network file systems that cannot lock a folder are no reason not to restore to them.
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
+                raise
 
     def parent(self, path: bytes, make: bool) -> Optional[int]:
         """Descriptor of the folder that holds ``path``; missing ones are made, or None is returned.

@@ -188,7 +188,14 @@ class Restore:
         if self._target is None:
             when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
             aside = f".replaced-{self._manifest.id}-{when}"
-        return Placer(self._reader, Destination(base, aside), base, self._linked)
+        destination = Destination(base, aside)
+        if self._apply:
+            try:
+                destination.claim()
+            except BaseException:
+                destination.close()
+                raise
+        return Placer(self._reader, destination, base, self._linked)
 
     def _entry(self, placer: Placer, entry: Entry, path: bytes) -> None:
         try:
