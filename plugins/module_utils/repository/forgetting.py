@@ -125,7 +125,14 @@ def apply(repository: Repository, planned: Forgetting, clock: Clock, wait: float
             there = {file.name[9:73]: file for file in manifests.files(repository, host)}
             # A pin that was set since the plan was made counts.
             now = [one for one in planned.dropped if one.host == host and one.digest in there]
-            _drop(repository, host, [one for one in now if one.digest not in pinned], planned.reason, clock.now())
+            now = [one for one in now if one.digest not in pinned]
+            if now and len(now) == len(there) and "last" not in allow:
+                raise RepositoryError(
+                    f"{host} would be left without a snapshot: somebody else has forgotten some meanwhile",
+                    where=str(repository.root),
+                    fix="Look at what is left, and run again",
+                )
+            _drop(repository, host, now, planned.reason, clock.now())
 
 
 def _drop(repository: Repository, host: str, dropped: Sequence[Candidate], reason: str, now: float) -> None:

@@ -178,10 +178,10 @@ class Healing:
         """Lines that are missing at the end of our list, or all of it."""
         ours = b""
         with contextlib.suppress(OSError):
-            ours = read_published(file, LARGEST)
+            ours = _whole_lines(read_published(file, LARGEST))
         for copy in self._copies:
-            theirs = copy.file(_where(self._root, file))
-            if theirs and len(theirs) > len(ours) and theirs.startswith(ours) and _chain_length(theirs):
+            theirs = _whole_lines(copy.file(_where(self._root, file)) or b"")
+            if len(theirs) > len(ours) and theirs.startswith(ours) and _chain_length(theirs):
                 self._replace(file, theirs, copy.name)
                 return
 
@@ -192,24 +192,25 @@ class Healing:
             ours = read_published(file, LARGEST).splitlines(keepends=True)
         except OSError:
             ours = []
+        whole = [line for line in ours if line.endswith(b"\n")]
         candidates: list[tuple[int, bytes, str]] = []
-        theirs = [(one.name, (one.file(damage.where) or b"").splitlines(keepends=True)) for one in self._copies]
-        for name, lines in theirs:
+        for copy in self._copies:
+            lines = _whole_lines(copy.file(damage.where) or b"").splitlines(keepends=True)
             for cut in range(len(lines) + 1):
-                content = b"".join(lines[:cut] + ours[cut:])
+                content = b"".join(lines[:cut] + whole[cut:])
                 count = _chain_length(content)
                 if count is not None:
-                    candidates.append((count, content, name))
+                    candidates.append((count, content, copy.name))
         broken = _first_broken(ours)
         if broken is not None:
-            before, after = b"".join(ours[:broken]), b"".join(ours[broken + 1 :])
+            before, after = b"".join(ours[:broken]), b"".join(whole[broken + 1 :])
 
             def sound(line: bytes) -> bool:
                 return line.endswith(b"\n") and _chain_length(before + line) == broken + 1
 
             line = mended(ours[broken], sound)
             if line is not None and _chain_length(before + line + after) is not None:
-                candidates.append((len(ours), before + line + after, MENDED))
+                candidates.append((len(whole), before + line + after, MENDED))
         if candidates:
             _count, content, source = max(candidates, key=lambda one: one[0])
             self._replace(file, content, source)
@@ -375,6 +376,11 @@ def _chain_length(content: bytes) -> Optional[int]:
     except ChainError:
         return None
     return len(entries) if taken == len(content) else None
+
+
+def _whole_lines(content: bytes) -> bytes:
+    """Without what a killed writer has only begun to write."""
+    return content[: content.rfind(b"\n") + 1]
 
 
 def _first_broken(lines: Sequence[bytes]) -> Optional[int]:
