@@ -153,6 +153,14 @@ def escapes(place: Path) -> list[tuple[str, list[bytes]]]:
         ("a size too small", [line("/s", FOLDER), line("/s/a", FILE, size=1)]),
         ("a hole beyond every disk", [line("/s", FOLDER), line("/s/a", FILE, size=1 << 60, blocks=[1 << 60])]),
         ("many times one block", [line("/s", FOLDER), line("/s/a", FILE, blocks=[DIGEST] * 1000)]),
+        (
+            "another file's name",
+            [
+                line("/s", FOLDER),
+                line("/s/a", FILE, hard_link="1"),
+                line("/s/b", FILE, hard_link="1", sha256="cd" * 32),
+            ],
+        ),
         ("an unknown block", [line("/s", FOLDER), line("/s/a", FILE, blocks=["ab" * 32])]),
         ("another digest", [line("/s", FOLDER), line("/s/a", FILE, sha256="cd" * 32)]),
         ("another MD5", [line("/s", FOLDER), line("/s/a", FILE, md5="cd" * 16)]),

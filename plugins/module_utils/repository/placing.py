@@ -58,7 +58,7 @@ class Placer:
             return Placed(found is None, self._write(parent, entry, path, found) if apply else None)
         finally:
             if entry.hard_link:
-                self._linked.setdefault(entry.hard_link, (self._base, path))
+                self._linked.setdefault(_file_of(entry), (self._base, path))
 
     def _same(self, parent: int, path: bytes, entry: Entry, found: os.stat_result) -> bool:
         if _TYPES[entry.type] != stat.S_IFMT(found.st_mode):
@@ -114,7 +114,7 @@ class Placer:
 
     def _link(self, parent: int, entry: Entry, name: bytes) -> bool:
         """Give a file that was restored under its first name another one."""
-        first = self._linked.get(entry.hard_link) if entry.hard_link else None
+        first = self._linked.get(_file_of(entry)) if entry.hard_link else None
         if first is None or first[0] != self._base:
             return False
         other = Destination(self._base, None)
@@ -173,6 +173,11 @@ class Placer:
                     f"{paths.encode(entry.path)}: attribute {paths.encode(name)} cannot be set: {error.strerror}"
                 )
         os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+
+
+def _file_of(entry: Entry) -> str:
+    """Names with the same answer are one file. Its content belongs to it, lest one name pass for another's."""
+    return f"{entry.hard_link} {entry.content.sha256 if entry.content else ''}"
 
 
 def _own(entry: Entry, change: Callable[[int, int], None]) -> None:
