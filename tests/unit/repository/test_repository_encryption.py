@@ -99,8 +99,8 @@ def test_snapshots_are_listed_without_a_key_and_nothing_else_is_done(sealed: Sea
     wanted = snapshots.Wanted("pc2", (str(sealed.world.tree),))
     for act in (
         lambda: snapshots.take_snapshot(sealed.world.repository, wanted, SystemClock()),
-        lambda: sealed.world.restore(),
-        lambda: sealed.world.faults(),
+        sealed.world.restore,
+        sealed.world.faults,
         lambda: list(snapshots.list_entries(sealed.world.repository, "latest")),
         lambda: snapshots.compare_tree(sealed.world.repository, "latest", "/"),
     ):
