@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two writers, a reader and somebody who forgets and prunes, all at once; and clocks that jump.
+"""Two writers, a reader, somebody who forgets and prunes and somebody who scrubs, all at once; and clocks that jump.
 
 ``CONTINUITY_ATTACKS`` says how many snapshots each writer takes; ``ATTACK_SEED`` repeats their contents.
 """
@@ -49,6 +49,12 @@ while not os.path.exists(sys.argv[5]):
     for host in ("mainpc", "pc2"):
         maintenance.forget(repository, maintenance.Dropping(retention, (), host), clock, prune=True, max_unused=0.0)
 """
+SCRUBBER = """\
+while not os.path.exists(sys.argv[5]):
+    for heal in (False, True):
+        found = maintenance.scrub(repository, maintenance.Scrubbing(heal=heal, restart=True), clock)
+        assert found.faults() == [], found.faults()
+"""
 RESTORER = """\
 _unused, done = snapshots.restore_snapshot(repository, "latest", target=sys.argv[5])
 assert done.failed == {}, done.failed
@@ -65,7 +71,7 @@ def ended(process: subprocess.Popen[bytes]) -> str:
     return said.decode() if process.returncode != 0 else ""
 
 
-def test_two_writers_a_reader_and_prune_at_once(tmp_path: Path) -> None:
+def test_two_writers_a_reader_prune_and_scrub_at_once(tmp_path: Path) -> None:
     repository, stop = str(tmp_path / "repository"), tmp_path / "stop"
     trees = {host: tmp_path / host for host in ("mainpc", "pc2")}
     for tree in trees.values():
@@ -76,7 +82,7 @@ def test_two_writers_a_reader_and_prune_at_once(tmp_path: Path) -> None:
         start(WRITER, repository, ROUNDS, SEED + number, host, tree)
         for number, (host, tree) in enumerate(trees.items())
     ]
-    pruner = start(PRUNER, repository, ROUNDS, SEED, stop)
+    upkeep = [start(script, repository, ROUNDS, SEED, stop) for script in (PRUNER, SCRUBBER)]
     read = restored = 0
     try:
         while any(writer.poll() is None for writer in writers):
@@ -95,8 +101,8 @@ def test_two_writers_a_reader_and_prune_at_once(tmp_path: Path) -> None:
                 restored += 1
     finally:
         stop.touch()
-        said = [ended(process) for process in (*writers, pruner)]
-    assert said == ["", "", ""], f"ATTACK_SEED={SEED}"
+        said = [ended(process) for process in (*writers, *upkeep)]
+    assert said == [""] * 4, f"ATTACK_SEED={SEED}"
     assert read and restored
     assert snapshots.verify_repository(repository).faults() == [], f"ATTACK_SEED={SEED}"
     for host, tree in trees.items():
