@@ -75,7 +75,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return INTERRUPTED
     except OSError as error:
         if error.filename is not None:
-            raise
+            where = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
+            print(f"continuity {parsed.command}: {where}: {error.strerror}", file=sys.stderr)
+            return CANNOT
         # What standard output refuses now it would refuse again when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
