@@ -70,7 +70,7 @@ def operator() -> Iterator[Operator]:
                 (root / "state" / agent).mkdir(parents=True)
                 (root / "state" / agent / "memory.json").write_text(json.dumps({"agent": agent}))
                 (root / "logs" / f"{agent}.log").write_text("a line\n" * 1000)
-            with sqlite3.connect(root / "state" / next(iter(agents)) / "facts.db") as connection:
+            with sqlite3.connect(root / "state" / min(agents) / "facts.db") as connection:
                 connection.execute("CREATE TABLE facts (fact TEXT)")
             connection.close()
         fleet.stage("r-1")
