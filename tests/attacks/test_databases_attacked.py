@@ -28,7 +28,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.sources import
 from ansible_collections.fleetops.continuity.plugins.module_utils.sources.databases import Database
 from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line.local_runner import LocalRunner
 
-ATTACKS = int(os.environ.get("CONTINUITY_ATTACKS", "5"))
+ATTACKS = int(os.environ.get("CONTINUITY_ATTACKS", "3"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 PROGRAM = (
@@ -50,7 +50,7 @@ def postgres() -> Iterator[PostgreSQL]:
 @pytest.fixture(scope="module")
 def redis_server() -> Iterator[Redis]:
     server = Redis("enable-debug-command yes", "repl-diskless-sync-delay 0")
-    server.ask("DEBUG POPULATE 20000 key 200")
+    server.ask("DEBUG POPULATE 5000 key 200")
     yield server
     server.stop()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-ATTACKS = int(os.environ.get("CONTINUITY_ATTACKS", "12"))
+ATTACKS = int(os.environ.get("CONTINUITY_ATTACKS", "6"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 WRITER = Path(__file__).parents[1] / "unit/logs/log_writer.py"
