@@ -56,6 +56,8 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def server(running: Server, tmp_path: Path) -> Server:
     """The same server for all tests, and a prefix for each."""
+    if running.kind == "directory":
+        Path(running.url, tmp_path.name).mkdir()
     return replace(running, url=f"{running.url}/{tmp_path.name}")
 
 

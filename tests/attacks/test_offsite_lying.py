@@ -37,6 +37,7 @@ class Fleet:
     def __init__(self, folder: Path) -> None:
         self.tree, self.repository = folder / "tree", str(folder / "repository")
         self.tree.mkdir()
+        (folder / "far").mkdir()
         (self.tree / "state").write_bytes(os.urandom(200_000))
         self.taken = snapshots.take_snapshot(self.repository, snapshots.Wanted("pc2", (str(self.tree),)), CLOCK)
         self.identity = pyrage.x25519.Identity.generate()

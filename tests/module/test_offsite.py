@@ -130,6 +130,7 @@ def test_documents_are_sorted_sent_verified_and_restored(
 def test_what_cannot_be_done_is_said(
     play: Playbook, identity: tuple[str, str], tmp_path: Path, options: dict[str, Any], said: str
 ) -> None:
+    (tmp_path / "copy").mkdir()
     wanted = {"destination": str(tmp_path / "copy"), "recipients": [identity[1]], **options}
     refused = result(play, "offsite", **wanted)
     assert refused["failed"] and said in refused["msg"], refused["msg"]

@@ -344,6 +344,7 @@ def plain_http(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def directory(folder: Path) -> Iterator[Server]:
+    (folder / "copy").mkdir()
     yield Server("directory", str(folder / "copy"), None, 0, {})
 
 

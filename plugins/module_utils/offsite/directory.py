@@ -28,6 +28,7 @@ class Directory:
         self._root = Path(root)
 
     def put(self, name: str, source: Path) -> None:
+        self._be_there()
         final = self._root / name
         aside = final.with_name(_ASIDE + final.name)
         with self._refusals("write to", final):
@@ -60,6 +61,7 @@ class Directory:
             return None
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        self._be_there()
         with self._refusals("read from", self._root):
             for folder, _folders, names in os.walk(self._root / prefix, onerror=_raise_unless_absent):
                 for name in sorted(names):
@@ -71,13 +73,21 @@ class Directory:
         with self._refusals("delete from", self._root / name), contextlib.suppress(FileNotFoundError):
             (self._root / name).unlink()
 
+    def _be_there(self) -> None:
+        if not self._root.is_dir():
+            raise OffsiteError(
+                "The directory of the copy is not there",
+                where=self.where,
+                fix="Mount what belongs there, or make it: a disk that is not mounted is no empty copy",
+            )
+
     @contextlib.contextmanager
     def _refusals(self, action: str, file: Path) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            raise MissingObjectError("This object is not there", where=str(file)) from error
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and action == "read from":
+                raise MissingObjectError("This object is not there", where=str(file)) from error
             kind = {
                 errno.EACCES: PermissionRefusedError,
                 errno.EPERM: PermissionRefusedError,

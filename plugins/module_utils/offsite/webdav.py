@@ -47,6 +47,7 @@ class WebDav:
         self._patience = patience
         self._own = threading.local()
         self._made: set[str] = set()
+        self._making = threading.Lock()
         self._moves = True
         self.can_list = self._speaks_webdav()
 
@@ -115,15 +116,15 @@ class WebDav:
         self._expect(self._request("DELETE", name), "delete", name, (200, 202, 204, 404, 410))
 
     def _speaks_webdav(self) -> bool:
-        """Where our folder is not there yet, the server says by OPTIONS what it speaks."""
-        status = self._request("PROPFIND", "", {"Depth": "0"}, body=_LIST)
-        if status in (401, 403):
-            self._expect(status, "list", "", ())
-        if status != 404:
-            return status == 207
-        spoken: list[Optional[str]] = []
-        self._request("OPTIONS", "", receive=lambda answer: spoken.append(answer.getheader("DAV")))
-        return bool(spoken[-1])
+        """Where our folder is not there yet, the nearest one above it says what the server speaks."""
+        folder = self._base + "/"
+        while True:
+            status = self._request("PROPFIND", "", {"Depth": "0"}, body=_LIST, path=folder)
+            if folder == self._base + "/" and status in (401, 403):
+                self._expect(status, "list", "", ())
+            if status != 404 or folder == "/":
+                return status == 207
+            folder = folder.rstrip("/").rpartition("/")[0] + "/"
 
     def _folder(self, folder: str) -> Sequence[tuple[str, Optional[int]]]:
         """(name, size) of what lies in a folder; the size of a folder is None."""
@@ -158,17 +159,15 @@ class WebDav:
 
     def _make_folders(self, folder: str) -> None:
         """MKCOL for the folder and whatever is missing above it, above our own base too."""
-        if folder in self._made:
-            return
         parts = [part for part in f"{self._base}/{quote(folder)}".split("/") if part]
-        for count in range(1, len(parts) + 1):
-            path = "/" + "/".join(parts[:count])
-            if path not in self._made:
-                status = self._request("MKCOL", "", path=path + "/")
-                if status not in (201, 405, 301, 302, 200, 403):
-                    self._expect(status, "make a folder", folder, ())
-                self._made.add(path)
-        self._made.add(folder)
+        with self._making:
+            for count in range(1, len(parts) + 1):
+                path = "/" + "/".join(parts[:count])
+                if path not in self._made:
+                    # What is there already is answered by 405, what is above our own folder maybe by 403.
+                    status = self._request("MKCOL", "", path=path + "/")
+                    self._expect(status, "make a folder", folder, (200, 201, 301, 302, 403, 405))
+                    self._made.add(path)
 
     def _upload(self, name: str, source: Path) -> int:
         return self._request("PUT", name, {"Content-Type": "application/octet-stream"}, source=source)

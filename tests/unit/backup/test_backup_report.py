@@ -362,6 +362,7 @@ def test_documents_and_restore_points_go_off_site(host: SmallHost) -> None:
     identity = pyrage.x25519.Identity.generate()
     keys = host.folder / "identity.txt"
     keys.write_text(f"{identity}\n")
+    (host.folder / "far").mkdir()
     offsite = {"destination": str(host.folder / "far"), "recipients": [str(identity.to_public())]}
     report = report_of(host.make(offsite=offsite))
     expected = [copy["path"] for copy in report["catalogue"] if copy["path"].startswith(("legal/", "technical/"))]

@@ -23,7 +23,6 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destin
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.faults import (
     DamagedObjectError,
     OffsiteError,
-    PermissionRefusedError,
     WrongIdentityError,
 )
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
@@ -86,6 +85,7 @@ def source(tmp_path: Path) -> Source:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Copy:
+    (tmp_path / "copy").mkdir()
     return Copy(Destination(str(tmp_path / "copy")))
 
 
@@ -295,16 +295,24 @@ def test_a_scratch_folder_is_used_again_and_follows_the_copy(
         copies.restore(directory, "latest", [keys.private], target=target, scratch=str(source.tree))
 
 
-def test_a_directory_that_refuses_is_said(source: Source, keys: Keys, tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        read_only = Copy(Destination("/proc/continuity-copy"))
-    else:
-        (tmp_path / "locked").mkdir(mode=0o500)
-        read_only = Copy(Destination(str(tmp_path / "locked" / "copy")))
+def test_a_disk_that_is_not_mounted_is_no_empty_copy(source: Source, keys: Keys, tmp_path: Path) -> None:
     source.snapshot()
-    with pytest.raises((PermissionRefusedError, OffsiteError)) as refused:
-        source.send(read_only, keys)
-    assert read_only.destination.url in str(refused.value)
+    absent = Copy(Destination(str(tmp_path / "mnt" / "copy")))
+    for work in (
+        lambda: source.send(absent, keys),
+        lambda: source.send(absent, keys, check=True),
+        lambda: copies.verify(absent, [keys.private]),
+    ):
+        with pytest.raises(OffsiteError, match="directory of the copy is not there"):
+            work()
+    assert not (tmp_path / "mnt").exists()
+
+
+def test_a_directory_that_refuses_is_said(source: Source, keys: Keys) -> None:
+    source.snapshot()
+    with pytest.raises(OffsiteError, match="Cannot write to the directory") as refused:
+        source.send(Copy(Destination("/proc")), keys)
+    assert "/proc/packs" in str(refused.value)
 
 
 def test_no_library_is_said_and_a_directory_needs_none_of_the_clouds(

@@ -40,8 +40,9 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, options: dict[str, Any], sa
     defaults = {name: argument.get("default") for name, argument in ARGUMENTS.items()}
     public = str(pyrage.x25519.Identity.generate().to_public())
     wanted = {**defaults, "destination": str(tmp_path / "copy"), "recipients": [public], "host": "pc2", **options}
+    (tmp_path / "copy").mkdir()
     with pytest.raises(ContinuityError) as refused:
         offsite_calls.carry_out(wanted, SystemClock())
     assert said in str(refused.value)
     assert "password@" not in str(refused.value)
-    assert not (tmp_path / "copy").exists()
+    assert not list((tmp_path / "copy").iterdir())

@@ -76,6 +76,7 @@ def test_what_was_sent_off_site_comes_back(world: World, damage: str) -> None:
     for number in range(3):
         world.write({"changes": bytes([number]) * 70_000, "stays": b"stays" * 1000})
         world.take()
+    (world.folder / "far").mkdir()
     far = Copy(Destination(str(world.folder / "far")))
     send(world.repository, far, [str(key.to_public())], None, CLOCK)
     keep = maintenance.retention_from({"keep_last": 2})
