@@ -132,7 +132,7 @@ class Staging:
 
         Waits up to ``wait`` seconds, then raises BackupError. The kernel frees the lock of a dead owner.
         """
-        os.makedirs(self.path, mode=0o700, exist_ok=True)
+        durable.make_directory(self.path)
         descriptor = os.open(os.path.join(self.path, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = clock.monotonic() + wait
         try:

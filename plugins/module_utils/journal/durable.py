@@ -31,6 +31,20 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: str, mode: int = 0o700) -> None:
+    """Make a folder and its ancestors where they are missing, each of them durable."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(os.path.abspath(path))
+    make_directory(parent, mode)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    sync_directory(parent)
+
+
 def write_all(descriptor: int, content: bytes) -> None:
     """Write everything; a short write (disk full, quota) goes on until the kernel names the error."""
     view = memoryview(content)

@@ -21,7 +21,7 @@ from typing import Optional
 
 from ..effects import Clock, boot_id
 from ..errors import ContinuityError
-from ..journal.durable import locked, sync_directory, write_file
+from ..journal.durable import locked, make_directory, sync_directory, write_file
 from .ledger import Ledger
 
 
@@ -86,7 +86,7 @@ class Lease:
         A lease that is over, or that an earlier run of the same owner left, is taken over, and the
         ledger says so. Raises LeaseError naming owner and expiry while another owner's lease lasts.
         """
-        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        make_directory(os.path.dirname(self.path))
         deadline = self._clock.monotonic() + wait
         while True:
             try:
