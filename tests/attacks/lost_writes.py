@@ -22,6 +22,7 @@ CALLS = (
     "linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,ftruncate,truncate,fallocate,copy_file_range,sendfile,symlink,symlinkat"
 )
 _CALL = re.compile(r"(\d+\.\d+) (\w+)\((.*)\)\s+= (-?\d+|\?)", re.DOTALL)
+_OFFSET = re.compile(r", \[(\d+)\] => ")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _DESCRIPTOR = re.compile(r"(\d+|AT_FDCWD)<((?:\\x[0-9a-f]{2})*)>")
 
@@ -210,6 +211,14 @@ class Disk:
             else:
                 node.pending.append((self._places[number], data))
                 self._places[number] += len(data)
+        elif call.name == "sendfile" and call.result == 0:
+            pass
+        elif call.name == "sendfile":
+            node, source = self._find(path), self._find(call.descriptors[1][1])
+            assert isinstance(node, File) and isinstance(source, File)
+            begin = int(_OFFSET.search(call.words)[1])  # type: ignore[index]
+            node.pending.append((self._places[number], source.content()[begin : begin + call.result]))
+            self._places[number] += call.result
         elif call.name == "ftruncate":
             node = self._find(path)
             assert isinstance(node, File)
