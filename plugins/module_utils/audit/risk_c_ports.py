@@ -157,7 +157,11 @@ def _half_moved(host: HostConfig) -> Iterator[Finding]:
     if 2 * len(moving) <= len(host.agents):
         return
     for agent in host.agents:
-        plain = [port for port in (agent.port, agent.health_check_port) if port is not None and not _variables(port)]
+        plain = [
+            port
+            for port in (agent.port, agent.health_check_port)
+            if port is not None and not is_expression(str(port.raw))  # one with a default of its own moves too
+        ]
         if plain:
             shown = ", ".join(f"{port.key} {port.raw}" for port in plain)
             stay = "stays" if len(plain) == 1 else "stay"

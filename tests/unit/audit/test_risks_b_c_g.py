@@ -279,6 +279,13 @@ def test_a_fleet_of_numbers_has_no_torn_port(project):
     assert project.findings("C", tree=False, values={"PORT_OFFSET": "0"}) == []
 
 
+def test_a_port_whose_offset_has_a_default_moves_with_the_others(project):
+    defaulted = {"port": '"${PORT_OFFSET:-0}+7103"', "health_check_port": '"${PORT_OFFSET:-0}+8103"'}
+    other = {"port": '"${PORT_OFFSET}+7104"', "health_check_port": '"${PORT_OFFSET}+8104"'}
+    project.config("mainpc", config({"A": OFFSET, "B": other, "D": defaulted}))
+    assert project.findings("C", tree=False, values={"PORT_OFFSET": "0"}) == []
+
+
 # G
 
 CONFIGS = {
