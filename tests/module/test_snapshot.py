@@ -220,8 +220,19 @@ def test_the_role_and_the_playbooks(play: Playbook, root: Path, tmp_path: Path) 
     again = playbook(play, str(point))
     assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
     (root / "state/Twin/profile.json").unlink()
+    (root / "ledger/ledger.jsonl").write_text("{}\n{}\n")
     restored = playbook(play, "fleetops.continuity.restore", "-e", "restore_snapshot=rp-7", *everybody)
-    assert restored.returncode == 0 and "1 created" in restored.stdout, restored.stdout
+    assert restored.returncode == 0 and "1 created, 0 replaced" in restored.stdout, restored.stdout
     assert (root / "state/Twin/profile.json").exists()
+    assert (root / "ledger/ledger.jsonl").read_text() == "{}\n{}\n", "what the host runs now"
+    named = json.dumps({"restore_include": [str(root / "ledger")]})
+    restored = playbook(play, "fleetops.continuity.restore", "-e", "restore_snapshot=rp-7", "-e", named, *everybody)
+    assert restored.returncode == 0 and "1 replaced" in restored.stdout, restored.stdout
+    assert (root / "ledger/ledger.jsonl").read_text() == "{}\n"
+    aside = tmp_path / "aside"
+    all_of_it = ("-e", f"restore_target={aside}", *everybody)
+    restored = playbook(play, "fleetops.continuity.restore", "-e", "restore_snapshot=rp-7", *all_of_it)
+    assert restored.returncode == 0, restored.stdout
+    assert (aside / str(root).lstrip("/") / "ledger/ledger.jsonl").exists()
     verified = playbook(play, "fleetops.continuity.verify", *everybody)
     assert verified.returncode == 0 and "1 snapshots, 4 files" in verified.stdout, verified.stdout
