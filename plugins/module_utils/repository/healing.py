@@ -15,10 +15,11 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence, Union
 
 from ..effects import Clock
-from ..journal.chain import ChainError, parse
+from ..journal import chain
+from ..journal.chain import GENESIS, Entry
 from . import forgotten, manifests, pins
 from .blocks import BlockReader
 from .faults import DamagedError
@@ -29,7 +30,7 @@ from .locks import alone, writing
 from .packs import Place, scan
 from .references import References
 from .scrubbing import Damage, Scrubbed, digest_fault
-from .storing import Storage
+from .storing import BlockSink, Measurement, Storage
 
 OWNER = ".heal"
 """Its folder in tmp/: the name of no host."""
@@ -90,10 +91,10 @@ class Healing:
                 self._pin(repository, damage)
             elif damage.kind == "forgotten":
                 with self._turn(repository, Path(damage.where).parent.name, wait):
-                    self._forgotten(damage)
+                    self._forgotten(self._root / damage.where)
         for host in sorted({Path(damage.where).name for damage in found.damages if damage.kind == "chain"}):
             with self._turn(repository, host, wait):
-                self._more_forgotten(forgotten.file_of(repository, host))
+                self._forgotten(forgotten.file_of(repository, host))
             self._chain(repository, host)
 
     def packs(self, repository: Repository, found: Scrubbed, wait: float) -> None:
@@ -174,46 +175,35 @@ class Healing:
             content = canonical({**document, "sha256": sha256(canonical(document))})
             self._replace(file, content, "its own name")
 
-    def _more_forgotten(self, file: Path) -> None:
-        """Lines that are missing at the end of our list, or all of it."""
-        ours = b""
+    def _forgotten(self, file: Path) -> None:
+        """Lines vouch for themselves and for the one before: ours, with those of copies where ours are lost."""
+        ours: list[bytes] = []
         with contextlib.suppress(OSError):
-            ours = _whole_lines(read_published(file, LARGEST))
-        for copy in self._copies:
-            theirs = _whole_lines(copy.file(_where(self._root, file)) or b"")
-            if len(theirs) > len(ours) and theirs.startswith(ours) and _chain_length(theirs):
-                self._replace(file, theirs, copy.name)
-                return
-
-    def _forgotten(self, damage: Damage) -> None:
-        """The longest list that vouches for itself: one bit turned back, or our lines with another copy's."""
-        file = self._root / damage.where
-        try:
             ours = read_published(file, LARGEST).splitlines(keepends=True)
-        except OSError:
-            ours = []
-        whole = [line for line in ours if line.endswith(b"\n")]
-        candidates: list[tuple[int, bytes, str]] = []
+        sources = [("", ours)]
+        broken = [line for line in ours if _entry(line) is None]
+        if len(broken) == 1:
+            line = mended(broken[0], lambda tried: _entry(tried) is not None)
+            sources.append((MENDED, [line] if line else []))
         for copy in self._copies:
-            lines = _whole_lines(copy.file(damage.where) or b"").splitlines(keepends=True)
-            for cut in range(len(lines) + 1):
-                content = b"".join(lines[:cut] + whole[cut:])
-                count = _chain_length(content)
-                if count is not None:
-                    candidates.append((count, content, copy.name))
-        broken = _first_broken(ours)
-        if broken is not None:
-            before, after = b"".join(ours[:broken]), b"".join(whole[broken + 1 :])
-
-            def sound(line: bytes) -> bool:
-                return line.endswith(b"\n") and _chain_length(before + line) == broken + 1
-
-            line = mended(ours[broken], sound)
-            if line is not None and _chain_length(before + line + after) is not None:
-                candidates.append((len(whole), before + line + after, MENDED))
-        if candidates:
-            _count, content, source = max(candidates, key=lambda one: one[0])
-            self._replace(file, content, source)
+            sources.append((copy.name, (copy.file(_where(self._root, file)) or b"").splitlines(keepends=True)))
+        following: dict[str, tuple[str, bytes, str]] = {}
+        for name, lines in sources:
+            for line in lines:
+                entry = _entry(line)
+                if entry is not None:
+                    following.setdefault(entry["previous"], (name, line, entry["hash"]))
+        whole: list[bytes] = []
+        used: set[str] = set()
+        last = GENESIS
+        while last in following:
+            name, line, last = following.pop(last)
+            whole.append(line)
+            used.add(name)
+        content = b"".join(whole)
+        kept = {line for line in ours if _entry(line) is not None} <= set(whole)
+        if used - {""} and kept and content != b"".join(ours):
+            self._replace(file, content, ", ".join(sorted(used - {""})))
 
     def _chain(self, repository: Repository, host: str) -> None:
         """Manifests that are gone, from copies: each is named by the one that follows it."""
@@ -263,7 +253,9 @@ class Healing:
         reader = BlockReader(repository, index)
         # For storing, what stands in a bad pack is not there.
         to_store.missing |= bad
-        storage = Storage(repository, to_store, OWNER)
+        storage: Union[Storage, Measurement] = (
+            Storage(repository, to_store, OWNER) if self._apply else Measurement(repository, to_store)
+        )
         references = References()
         try:
             references.update(reader, published)
@@ -278,9 +270,12 @@ class Healing:
                 storage.publish()
             return bool(self._apply and references.faults and storage.new_blocks)
         finally:
+            storage.close()
             reader.close()
 
-    def _store(self, moving: Sequence[bytes], reader: BlockReader, storage: Storage, needed: set[bytes]) -> set[bytes]:
+    def _store(
+        self, moving: Sequence[bytes], reader: BlockReader, storage: BlockSink, needed: set[bytes]
+    ) -> set[bytes]:
         """Store again what is intact in bad packs, and what other copies have; returns what is still lost."""
         lost = set()
         for digest in moving:
@@ -299,7 +294,7 @@ class Healing:
                 lost.add(digest)
         return lost
 
-    def _keep(self, plain: bytes, storage: Storage, source: str) -> None:
+    def _keep(self, plain: bytes, storage: BlockSink, source: str) -> None:
         self.result.blocks[source] = self.result.blocks.get(source, 0) + 1
         if self._apply:
             storage.add(storage.prepare(plain))
@@ -320,8 +315,7 @@ class Healing:
                 reader.close()
             touched: list[IndexFile] = [file for file in index.files if gone.intersection(file.packs)]
             if touched:
-                kept = {(digest, place) for file in touched for digest, place in file if place.pack not in gone}
-                index.replace(touched, list(kept), OWNER)
+                index.replace(touched, gone, OWNER)
             for pack in sorted(gone):
                 self._set_aside(repository.pack_file(pack.hex()), remove=True)
             known = Index(repository).packs()
@@ -369,25 +363,16 @@ def _config_sound(content: bytes) -> bool:
     return config.get("sha256") == sha256(canonical(bare))
 
 
-def _chain_length(content: bytes) -> Optional[int]:
-    """How many lines vouch for each other; None when one does not, or the last one has no end."""
+def _entry(line: bytes) -> Optional[Entry]:
+    """What a line of a chain says, if it is whole and its own hash is right."""
     try:
-        entries, taken = parse(content, "")
-    except ChainError:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    return len(entries) if taken == len(content) else None
-
-
-def _whole_lines(content: bytes) -> bytes:
-    """Without what a killed writer has only begun to write."""
-    return content[: content.rfind(b"\n") + 1]
-
-
-def _first_broken(lines: Sequence[bytes]) -> Optional[int]:
-    for number in range(len(lines)):
-        if _chain_length(b"".join(lines[: number + 1])) is None:
-            return number
-    return None
+    if not isinstance(entry, dict) or not isinstance(entry.get("previous"), str):
+        return None
+    sound = chain.canonical(entry).encode() + b"\n" == line and entry.get("hash") == chain.digest(entry)
+    return entry if sound else None
 
 
 def _publish(root: Path, file: Path, content: bytes) -> None:

@@ -10,7 +10,7 @@ import struct
 from array import array
 from bisect import bisect_left
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Collection, Iterable, Iterator, Mapping, Sequence
 
 from .faults import DamagedError
 from .layout import Repository, is_digest, read_published, sha256, sync_folder
@@ -78,6 +78,16 @@ class IndexFile:
             if pack < len(numbers):
                 numbers[pack].append(number)
         return dict(zip(self.packs, numbers))
+
+    def renumbered(self, packs: Mapping[bytes, int]) -> Iterator[bytes]:
+        """The records of these packs, as they stand in an index file in which packs have these numbers."""
+        numbers = [packs.get(pack) for pack in self.packs]
+        for start in range(self._table, len(self._content), _RECORD.size):
+            (pack,) = _PACK_OF.unpack_from(self._content, start)
+            number = numbers[pack] if pack < len(numbers) else None
+            if number is not None:
+                record = self._content[start : start + _RECORD.size]
+                yield record[:32] + number.to_bytes(4, "big") + record[36:]
 
     def __iter__(self) -> Iterator[tuple[bytes, Place]]:
         return (self.record(number) for number in range(self.count))
@@ -155,28 +165,8 @@ class Index:
     def publish(self, blocks: Sequence[tuple[bytes, Place]], owner: str) -> None:
         """Publish an index file for these blocks, whose packs are durable."""
         if blocks:
-            self._publish(blocks, owner)
+            publish_records(self._repository, blocks, owner)
             self._added.update(blocks)
-
-    def _publish(self, blocks: Sequence[tuple[bytes, Place]], owner: str) -> Path:
-        packs = sorted({block[1].pack for block in blocks})
-        number = {pack: position for position, pack in enumerate(packs)}
-        records = sorted(
-            _RECORD.pack(
-                digest,
-                number[place.pack],
-                place.offset,
-                place.stored,
-                place.length,
-                place.compression,
-                place.encryption,
-            )
-            for digest, place in blocks
-        )
-        content = b"".join([MAGIC, _COUNTS.pack(len(packs), len(records)), *packs, *records])
-        file = self._repository.index / f"{sha256(content)}.index"
-        self._repository.publish(file, content, owner)
-        return file
 
     def merge(self, owner: str) -> None:
         """Replace the small index files by one, when there are many."""
@@ -185,13 +175,45 @@ class Index:
         *small, largest = sorted(self.files, key=lambda file: file.count)
         if sum(file.count for file in small) * 4 > largest.count:
             small.append(largest)
-        self.replace(small, list({record for file in small for record in file}), owner)
+        self.replace(small, (), owner)
 
-    def replace(self, files: Sequence[IndexFile], blocks: Sequence[tuple[bytes, Place]], owner: str) -> None:
-        """Put one index file for these blocks in the place of others."""
-        instead = self._publish(blocks, owner) if blocks else None
+    def replace(self, files: Sequence[IndexFile], without: Collection[bytes], owner: str) -> None:
+        """Put one index file in the place of others; the records of some packs are left out."""
+        packs = sorted({pack for file in files for pack in file.packs}.difference(without))
+        number = {pack: position for position, pack in enumerate(packs)}
+        instead = None
+        if packs:
+            records = (record for file in files for record in file.renumbered(number))
+            instead = _write(self._repository, packs, records, owner)
         for file in files:
             if file.file != instead:
                 with contextlib.suppress(FileNotFoundError):
                     file.file.unlink()
         sync_folder(self._repository.index)
+
+
+def publish_records(repository: Repository, blocks: Sequence[tuple[bytes, Place]], owner: str) -> None:
+    """Publish an index file for these blocks, whose packs are durable."""
+    packs = sorted({block[1].pack for block in blocks})
+    number = {pack: position for position, pack in enumerate(packs)}
+    records = (
+        _RECORD.pack(
+            digest,
+            number[place.pack],
+            place.offset,
+            place.stored,
+            place.length,
+            place.compression,
+            place.encryption,
+        )
+        for digest, place in blocks
+    )
+    _write(repository, packs, records, owner)
+
+
+def _write(repository: Repository, packs: Sequence[bytes], records: Iterable[bytes], owner: str) -> Path:
+    ordered = sorted(set(records))
+    content = b"".join([MAGIC, _COUNTS.pack(len(packs), len(ordered)), *packs, *ordered])
+    file = repository.index / f"{sha256(content)}.index"
+    repository.publish(file, content, owner)
+    return file

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+from array import array
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Collection, Iterable, Iterator, Optional
+from typing import Any, Callable, Collection, Iterator, Optional
 
 from ..effects import Clock
 from . import manifests
 from .blocks import BlockReader
 from .faults import DamagedError, RepositoryError
-from .index import MANY_FILES, Index
+from .index import MANY_FILES, Index, publish_records
 from .layout import Repository, is_digest, open_published, storing, sync_folder
 from .locks import alone, maintaining
 from .packs import HEADER, MAGIC, PACK_SIZE, PackWriter, Place
@@ -36,15 +38,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Use:
-    """One pack file. ``needed`` are the blocks for which it is the copy that stays."""
+    """One pack file. ``needed`` are the blocks for which it is the copy that stays: their records in the index,
+    ``needed_bytes`` the room that they take."""
 
     pack: bytes
     size: int
-    needed: list[tuple[bytes, Place]] = field(default_factory=list)
-
-    @property
-    def needed_bytes(self) -> int:
-        return sum(HEADER.size + place.stored for _digest, place in self.needed)
+    needed: array[int] = field(default_factory=lambda: array("Q"))
+    needed_bytes: int = 0
 
     @property
     def unused_bytes(self) -> int:
@@ -135,17 +135,18 @@ def prune(
     with maintaining(repository, clock, wait):
         repository.clear_staging(OWNER)
         result = Pruned()
-        before = _survey(repository, references)
-        result.bytes_before = before.size
-        if before.empty or before.strays:
-            before = _sweep(repository, references, clock, wait, result)
-        chosen = before.worth_rewriting(max_unused)
+        survey = _survey(repository, references)
+        result.bytes_before = survey.size
+        if survey.empty or survey.strays:
+            _sweep(repository, references, clock, wait, result)
+            survey = _survey(repository, references)
+        chosen = survey.worth_rewriting(max_unused)
         if chosen:
-            _rewrite(repository, before.index, chosen, progress)
+            _rewrite(repository, survey.index, chosen, progress)
             result.rewritten = len(chosen)
-            before = _sweep(repository, references, clock, wait, result)
+            _sweep(repository, references, clock, wait, result)
             result.deleted = max(0, result.deleted - result.rewritten)
-        elif len(before.index.files) >= MANY_FILES:
+        elif len(survey.index.files) >= MANY_FILES:
             with alone(repository, clock, wait), storing(repository.index):
                 Index(repository).merge(OWNER)
             result.merged = True
@@ -193,29 +194,34 @@ def _survey(repository: Repository, references: References, without: Collection[
     return _Survey(sorted(uses.values(), key=lambda use: use.pack), strays, index)
 
 
-def _assign(index: Index, needed: Iterable[bytes], uses: dict[bytes, Use]) -> int:
+def _assign(index: Index, needed: Collection[bytes], uses: dict[bytes, Use]) -> int:
     """Give every needed block to one pack; returns how many were found. A block that stands several times
     stays where most is needed, so that a copy which a killed run has made is not made again."""
-    wanted = needed if isinstance(needed, (set, frozenset)) else set(needed)
-    places: dict[bytes, Place] = {}
-    several: dict[bytes, set[Place]] = {}
-    for file in index.files:
-        for digest, place in file:
-            use = uses.get(place.pack)
-            if digest not in wanted or use is None or place.offset + place.stored > use.size:
-                # Not needed, or not there: its pack is missing, or cut off before it.
-                continue
-            first = places.setdefault(digest, place)
-            if first != place:
-                several.setdefault(digest, {first}).add(place)
+    first: dict[bytes, int] = {}
+    several: dict[bytes, list[int]] = {}
     share: dict[bytes, float] = dict.fromkeys(uses, 0.0)
-    for digest, place in places.items():
-        for one in several.get(digest, (place,)):
-            share[one.pack] += (HEADER.size + one.stored) / uses[one.pack].size
-    for digest, place in places.items():
-        best = max(several.get(digest, (place,)), key=lambda one: (share[one.pack], one.pack, -one.offset))
-        uses[best.pack].needed.append((digest, best))
-    return len(places)
+    for number, file in enumerate(index.files):
+        for record, (digest, place) in enumerate(file):
+            if digest in needed and place.pack in uses:
+                code = number << 32 | record
+                if first.setdefault(digest, code) != code:
+                    several.setdefault(digest, [first[digest]]).append(code)
+                share[place.pack] += (HEADER.size + place.stored) / uses[place.pack].size
+
+    def worth(code: int) -> tuple[float, bytes, int]:
+        _digest, place = _record(index, code)
+        return share[place.pack], place.pack, -place.offset
+
+    for digest, code in first.items():
+        best = max(several[digest], key=worth) if digest in several else code
+        _digest, place = _record(index, best)
+        uses[place.pack].needed.append(best)
+        uses[place.pack].needed_bytes += HEADER.size + place.stored
+    return len(first)
+
+
+def _record(index: Index, code: int) -> tuple[bytes, Place]:
+    return index.files[code >> 32].record(code & 0xFFFFFFFF)
 
 
 def _rewrite(repository: Repository, index: Index, chosen: list[Use], progress: Optional[Progress]) -> None:
@@ -226,16 +232,17 @@ def _rewrite(repository: Repository, index: Index, chosen: list[Use], progress: 
     def publish() -> None:
         packs.flush()
         packs.sync()
-        index.publish(packs.published, OWNER)
+        if packs.published:
+            publish_records(repository, packs.published, OWNER)
         packs.published.clear()
 
-    with storing(repository.root):
+    with closing(packs), storing(repository.root):
         for number, use in enumerate(sorted(chosen, key=lambda use: use.pack)):
             file = repository.pack_file(use.pack.hex())
             if digest_fault(file, use.pack)[1]:
                 raise _unsafe("a pack file was changed", repository, str(file))
             with open(open_published(file), "rb", buffering=0) as stream:
-                for digest, place in sorted(use.needed, key=lambda one: one[1].offset):
+                for digest, place in sorted((_record(index, one) for one in use.needed), key=lambda one: one[1].offset):
                     payload = os.pread(stream.fileno(), place.stored, place.offset)
                     packs.add(digest, place.length, place.compression, payload, place.encryption)
                     since += len(payload)
@@ -248,7 +255,7 @@ def _rewrite(repository: Repository, index: Index, chosen: list[Use], progress: 
         publish()
 
 
-def _sweep(repository: Repository, references: References, clock: Clock, wait: float, result: Pruned) -> _Survey:
+def _sweep(repository: Repository, references: References, clock: Clock, wait: float, result: Pruned) -> None:
     """Alone: switch the index to the packs in which something is needed, then delete the others."""
     with alone(repository, clock, wait), storing(repository.root):
         survey = _survey(repository, references)
@@ -256,8 +263,7 @@ def _sweep(repository: Repository, references: References, clock: Clock, wait: f
         gone = doomed | index.missing
         touched = [file for file in index.files if gone.intersection(file.packs)]
         if touched:
-            kept = {(digest, place) for file in touched for digest, place in file if place.pack not in gone}
-            index.replace(touched, list(kept), OWNER)
+            index.replace(touched, gone, OWNER)
         for file in [repository.pack_file(pack.hex()) for pack in sorted(doomed)] + [one for one, _s in survey.strays]:
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
@@ -269,7 +275,6 @@ def _sweep(repository: Repository, references: References, clock: Clock, wait: f
         _clear_staging(repository)
     result.deleted += len(doomed)
     result.leftovers += len(survey.strays)
-    return _Survey([use for use in survey.uses if use.needed], [], Index(repository))
 
 
 def _clear_staging(repository: Repository) -> None:
