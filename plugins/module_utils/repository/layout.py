@@ -31,7 +31,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 def canonical(document: Mapping[str, Any]) -> bytes:
     """The one spelling of a JSON object that is published."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # A lone surrogate (a byte of the command line that is no text) has no UTF-8; as an escape it comes back.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def timestamp(seconds: float) -> str:

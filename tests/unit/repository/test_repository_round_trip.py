@@ -21,7 +21,8 @@ names = st.binary(min_size=1, max_size=60).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
 )
 contents = st.one_of(
-    st.binary(max_size=300),
+    # What only starts like a database is reported as damaged, and tested elsewhere.
+    st.binary(max_size=300).filter(lambda content: not content.startswith(b"SQLite format 3\0")),
     st.tuples(st.binary(min_size=1, max_size=5), st.integers(1, 80_000)).map(lambda pair: pair[0] * pair[1]),
 )
 leaves = st.one_of(
