@@ -35,7 +35,9 @@ class Named:
 
 def canonical(document: Mapping[str, Any]) -> bytes:
     """The one spelling of a JSON object that is published."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # As in manifests: a lone surrogate has no UTF-8 and is written as an escape.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def sha256(content: bytes) -> str:
