@@ -119,6 +119,8 @@ class _LogArchive:
                     reason = (self._truncate if cutting else self._remove)(file, generation, reached, result, check)
                     if reason:
                         result.kept.append({"path": file.path, "reason": reason})
+            if not check:
+                self._catalogue.shorten({generation for _file, generation, _reached in done if generation})
 
     def _file(self, one: Recognised, result: Archived, check: bool) -> tuple[LogFile, Optional[str], int]:
         """Archive what is new in one file: (the file, its generation, up to where it is archived)."""

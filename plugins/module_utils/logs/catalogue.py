@@ -5,7 +5,8 @@
 A **generation** is one run of a log from its first line to its rotation. It is recognised by a
 *mark*: a length, and the SHA-256 of that many first bytes. The events in the catalogue:
 
-- ``log``: whose catalogue this is (``log``, its path).
+- ``log``: whose catalogue this is (``log``, its path). ``before`` is how many archive files are not listed
+  any more, ``older`` the last hash of the catalogue that listed them.
 - ``archived``: one more stretch of a generation (docs/logs.md names the fields).
 - ``seen``: the generation stands in another file now (renamed, copied, compressed).
 - ``cutting``: the first ``cut`` bytes are about to be cut off its file; ``uncut``: they were not after all.
@@ -18,15 +19,19 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any, Iterable, NamedTuple, Optional, Sequence
+from typing import Any, Collection, Iterable, NamedTuple, Optional, Sequence
 
 from ..errors import ContinuityError
-from ..journal.chain import Chain, Entry
-from ..journal.durable import sync_directory
+from ..journal.chain import GENESIS, Chain, Entry, canonical, sealed
+from ..journal.durable import sync_directory, write_file
 from .compression import CompressionError
 from .files import LogError, LogFile
 
 PARTIAL = ".partial"
+LONGEST = 400
+"""Entries after which a catalogue is begun anew with what may still be needed of it."""
+NEWEST = 20
+"""Generations that are kept though their files are not there."""
 _COPYING_NS = 60_000_000_000
 """How long after its last change a copy of the live file may still be waiting for that one to be cut."""
 
@@ -70,7 +75,7 @@ class Catalogue:
 
     def add(self, event: str, **fields: Any) -> Entry:
         if not self.entries:
-            self.entries.append(self._chain.append({"event": "log", "log": self.log}))
+            self.entries.append(self._chain.append({"event": "log", "log": self.log, "before": 0}))
         self.entries.append(self._chain.append({"event": event, **fields}))
         return self.entries[-1]
 
@@ -78,7 +83,8 @@ class Catalogue:
         return os.path.normpath(os.path.join(self.folder, stretch["file"]))
 
     def next_number(self) -> int:
-        return 1 + len([entry for entry in self.entries if entry["event"] == "archived"])
+        before = int(self.entries[0].get("before", 0)) if self.entries else 0
+        return 1 + before + len([entry for entry in self.entries if entry["event"] == "archived"])
 
     def finish(self, folder: str, prefix: str) -> None:
         """Give the last archive file its name, if whoever wrote it died just before; clear away in
@@ -95,6 +101,21 @@ class Catalogue:
 
     def generations(self) -> list[Generation]:
         return list(generations(self.entries).values())
+
+    def shorten(self, present: Collection[str]) -> None:
+        """Begin a long catalogue anew, with what may still be needed: ``present`` are the generations that
+        stand in a file now. ``before`` and ``older`` (a hash) say what it follows."""
+        kept = needed(self.entries, present)
+        if len(self.entries) <= LONGEST or len(kept) > len(self.entries) // 2:
+            return
+        before = self.next_number() - 1 - len([entry for entry in kept if entry["event"] == "archived"])
+        first = {"event": "log", "log": self.log, "before": before, "older": self.entries[-1]["hash"]}
+        entries, previous = [], GENESIS
+        for number, fields in enumerate([first, *kept], 1):
+            entries.append(sealed({key: fields[key] for key in fields if key != "hash"}, number, previous))
+            previous = entries[-1]["hash"]
+        write_file(self._chain.path, "".join(canonical(entry) + "\n" for entry in entries).encode())
+        self.entries = entries
 
 
 def generations(entries: Iterable[Entry]) -> dict[str, Generation]:
@@ -122,6 +143,21 @@ def generations(entries: Iterable[Entry]) -> dict[str, Generation]:
         else:
             raise LogError(f"This catalogue has an unknown event {event!r}", fix="Use the version that wrote it")
     return found
+
+
+def needed(entries: Sequence[Entry], present: Collection[str]) -> list[Entry]:
+    """The entries, without the first, of generations that are present or among the newest (pure). Of each
+    only from that stretch on with which what stands in its file begins."""
+    known = list(generations(entries).values())
+    begins: dict[str, int] = {}
+    for number, generation in enumerate(reversed(known)):
+        if generation.id in present or number < NEWEST:
+            covered, length = 0, max(mark.length for mark in generation.marks)
+            for stretch in reversed(generation.stretches):
+                if covered < length:
+                    begins[generation.id] = stretch["seq"]
+                covered += int(stretch["size_bytes"])
+    return [entry for entry in entries[1:] if entry["seq"] >= begins.get(entry["generation"], len(entries) + 1)]
 
 
 @dataclass(frozen=True)

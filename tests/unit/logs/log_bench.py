@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import Clock, SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.logs.archive import Archived
 from ansible_collections.fleetops.continuity.plugins.module_utils.logs.batch import Wanted, archive_logs
 
@@ -28,6 +28,7 @@ class Bench:
     folder: Path
     archive: Path
     process: Any = field(default=None)
+    clock: Clock = field(default_factory=SystemClock)
 
     @property
     def log(self) -> Path:
@@ -35,7 +36,7 @@ class Bench:
 
     def run(self, check: bool = False, **options: Any) -> list[Archived]:
         wanted = Wanted(paths=(str(self.folder),), archive=str(self.archive), **options)
-        return archive_logs(wanted, SystemClock(), check=check)
+        return archive_logs(wanted, self.clock, check=check)
 
     def sound(self, **options: Any) -> list[Archived]:
         """Archive; nothing may fail."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from log_bench import Bench
 
-from ansible_collections.fleetops.continuity.plugins.module_utils.logs import compression
+from ansible_collections.fleetops.continuity.plugins.module_utils.logs import catalogue, compression
 from ansible_collections.fleetops.continuity.plugins.module_utils.logs.names import logs_below, members, rotated
 
 LINES = b"".join(b"%06d a line of the log\n" % number for number in range(2000))
@@ -265,6 +265,23 @@ def test_the_catalogue_says_what_docs_say_it_does(bench: Bench) -> None:
     assert first["log"] == str(bench.log)
     fields = "log source file size_bytes compressed_bytes ratio lines sha256 archive_sha256 compression level time"
     assert set(fields.split()) <= set(second)
+
+
+def test_a_long_catalogue_is_begun_anew_and_names_go_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "LONGEST", 30)
+    monkeypatch.setattr(catalogue, "NEWEST", 2)
+    for number in range(60):
+        with bench.log.open("ab") as file:
+            file.write(b"%d\n" % number)
+        bench.sound()
+        if number % 3 == 2:
+            bench.log.unlink()
+    entries = [json.loads(line) for line in (bench.archive / "catalogue/Twin.log.jsonl").read_text().splitlines()]
+    listed = sum(entry["event"] == "archived" for entry in entries)
+    assert len(entries) <= 31 and entries[0]["before"] + listed == 60 and len(entries[0]["older"]) == 64
+    names = sorted(path.name.split(".")[2] for path in bench.archive.glob("Twin.log.*.gz"))
+    assert names == [f"{number:08d}" for number in range(1, 61)]
+    assert bench.archived() == b"".join(b"%d\n" % number for number in range(60))
 
 
 def test_a_catalogue_that_was_changed_is_an_error(bench: Bench) -> None:
