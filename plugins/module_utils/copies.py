@@ -108,15 +108,25 @@ def send(
 
 
 def _wanted(repository: Repository) -> sending.Wanted:
-    """Everything that is published. Manifests are listed first: what they need was there before them."""
+    """Everything that is published. Prune may take files away while they are listed: then once more."""
     with _reading(repository):
-        listed = manifests.files(repository)
-        carried = _carried(repository)
-        indexes = sorted(repository.index.glob("*.index"))
-        packs = sorted(pack.hex() for pack in Index(repository).packs())
-        files = [_local(repository, repository.pack_file(pack), pack, 0) for pack in packs]
-        files += [_local(repository, file, file.name[:64], 1) for file in indexes]
-        files += [_local(repository, file, file.name[9:73], 2) for file in listed]
+        for _attempt in range(ATTEMPTS - 1):
+            try:
+                return _listed(repository)
+            except FileNotFoundError:
+                continue
+        return _listed(repository)
+
+
+def _listed(repository: Repository) -> sending.Wanted:
+    """Manifests are listed first: what they need was there before them."""
+    named = manifests.files(repository)
+    carried = _carried(repository)
+    indexes = sorted(repository.index.glob("*.index"))
+    packs = sorted(pack.hex() for pack in Index(repository).packs())
+    files = [_local(repository, repository.pack_file(pack), pack, 0) for pack in packs]
+    files += [_local(repository, file, file.name[:64], 1) for file in indexes]
+    files += [_local(repository, file, file.name[9:73], 2) for file in named]
     document = {
         "format": FORMAT,
         "version": 1,
@@ -402,4 +412,4 @@ def _folder(path: Path) -> Path:
 
 
 def _reading(repository: Repository) -> Any:
-    return refusals("Cannot read the repository", repository.root, "Run as its owner")
+    return refusals("Cannot read the repository", repository.root, "Run as its owner; heal it when a file is gone")

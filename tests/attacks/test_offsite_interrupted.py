@@ -18,12 +18,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import copies, snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils import copies, maintenance, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.copies import Copy
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
@@ -35,6 +36,7 @@ from object_servers import SERVERS, Server, UnavailableError
 pyrage = pytest.importorskip("pyrage", reason="the Python package pyrage is not installed")
 KILLS = int(os.environ.get("CONTINUITY_ATTACKS", "3"))
 CUTS = int(os.environ.get("CONTINUITY_ATTACKS", "1"))
+ROUNDS = int(os.environ.get("CONTINUITY_ATTACKS", "5"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 PROGRAM = (
@@ -102,11 +104,13 @@ def test_a_sender_that_is_killed_loses_nothing(server: Server, tmp_path: Path) -
     subprocess.run(sender.command(server), check=True, stdout=subprocess.DEVNULL)
     lasts = time.monotonic() - begun
     killed, stands = 0, newest
-    for _unused in range(KILLS):
+    for _unused in range(5 * KILLS):
         newest = sender.grow()
+        begun = time.monotonic()
         process = subprocess.Popen(sender.command(server), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            process.wait(chance.uniform(0.3 * lasts, 1.05 * lasts))
+            process.wait(chance.uniform(0.3 * lasts, lasts))
+            lasts = min(lasts, time.monotonic() - begun)
             stands = newest
         except subprocess.TimeoutExpired:
             process.kill()
@@ -114,6 +118,8 @@ def test_a_sender_that_is_killed_loses_nothing(server: Server, tmp_path: Path) -
             killed += 1
         # What was sent before stands, whatever the killed one left.
         assert copies.verify(copy, [sender.private], level="data", expected=stands).faults() == []
+        if killed == KILLS:
+            break
     assert killed, f"nothing was killed: ATTACK_SEED={SEED}"
     subprocess.run(sender.command(server), check=True, stdout=subprocess.DEVNULL)
     sender.whole(copy, newest, tmp_path / "target")
@@ -232,3 +238,34 @@ def test_an_endpoint_that_goes_away_midway_is_said_and_what_was_sent_is_kept(tmp
         _plan, sent = copies.send(sender.repository, direct, [sender.public], None, CLOCK)
         assert len([name for name in sent.sent if name.endswith(".pack.age")]) == 6 - kept
         sender.whole(direct, newest, tmp_path / "target")
+
+
+def test_sending_beside_snapshots_and_prune(tmp_path: Path) -> None:
+    """What is sent is whole at every time, whatever is taken, forgotten and pruned meanwhile."""
+    chance = random.Random(SEED)
+    sender = Sender(tmp_path, chance)
+    (tmp_path / "far").mkdir()
+    copy = Copy(Destination(str(tmp_path / "far")))
+    keep = maintenance.Dropping(maintenance.retention_from({"keep_last": 2}))
+    sender.grow()
+    done = threading.Event()
+
+    def churn() -> None:
+        while not done.is_set():
+            for file in chance.sample(sorted(sender.tree.iterdir()), 1):
+                file.write_bytes(chance.randbytes(500_000))
+            snapshots.take_snapshot(sender.repository, snapshots.Wanted("pc2", (str(sender.tree),)), CLOCK)
+            maintenance.forget(sender.repository, keep, CLOCK, prune=True, max_unused=0.0)
+
+    with ThreadPoolExecutor(1) as pool:
+        churning = pool.submit(churn)
+        try:
+            for _unused in range(ROUNDS):
+                copies.send(sender.repository, copy, [sender.public], None, CLOCK, follow_forget=True)
+                checked = copies.verify(copy, [sender.private], level="data")
+                assert checked.faults() == [], f"ATTACK_SEED={SEED}"
+        finally:
+            done.set()
+        churning.result()
+    copies.send(sender.repository, copy, [sender.public], None, CLOCK, follow_forget=True)
+    assert copies.verify(copy, [], repository_path=sender.repository).faults() == []
