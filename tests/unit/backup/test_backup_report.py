@@ -25,6 +25,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.backup import 
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.faults import BackupError
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.layout import Staging
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.report import summary
+from ansible_collections.fleetops.continuity.plugins.module_utils.checksums import folders
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
@@ -109,6 +110,9 @@ def test_every_file_has_its_sidecar(host: SmallHost) -> None:
         assert sidecar["file_path"] == str(file.relative_to(backup.folder))
         assert sidecar["checksum"] == hashlib.sha256(file.read_bytes()).hexdigest()
         assert (sidecar["algorithm"], sidecar["timestamp"]) == ("SHA-256", backup.report["timestamp"])
+    parts = tuple(f"{backup.folder}/{name}" for name in ("database", "logs", "legal", "technical"))
+    differences, count = folders.verify(folders.Wanted(parts))
+    assert differences.faults() == [] and count == 2 * backup.report["total_files_backed_up"], "as checksum sees them"
 
 
 def test_several_backups_on_one_day_stand_side_by_side(host: SmallHost) -> None:
