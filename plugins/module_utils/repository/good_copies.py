@@ -13,11 +13,13 @@ from .blocks import BlockReader
 from .entries import Content
 from .faults import DamagedError, RepositoryError
 from .index import Index
-from .layout import LARGEST, Repository, open_published, read_published
+from .layout import Repository, open_published, read_published
 from .references import entries_in
 
 MENDABLE = 16 * 1024
 """Bytes: trying every bit of a larger file takes longer than it is worth."""
+MOST = 1 << 28
+"""Bytes: files that are larger are not read as a whole; blocks of larger packs are looked for one by one."""
 _STRETCH = 16 * 1024 * 1024
 
 
@@ -48,7 +50,7 @@ class RepositoryCopy:
 
     def file(self, relative: str) -> Optional[bytes]:
         try:
-            return read_published(self._root / relative, LARGEST)
+            return read_published(self._root / relative, MOST)
         except OSError:
             # It is not there or cannot be read: either way this copy does not help.
             return None

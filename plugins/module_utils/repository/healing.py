@@ -23,9 +23,9 @@ from ..journal.chain import GENESIS, Entry
 from . import forgotten, manifests, pins
 from .blocks import BlockReader
 from .faults import DamagedError
-from .good_copies import GoodCopy, live_blocks, mended
+from .good_copies import MOST, GoodCopy, live_blocks, mended
 from .index import Index, IndexFile
-from .layout import LARGEST, Repository, canonical, make_folder, read_published, sha256, storing, sync_folder, timestamp
+from .layout import Repository, canonical, make_folder, read_published, sha256, storing, sync_folder, timestamp
 from .locks import alone, writing
 from .packs import Place, scan
 from .references import References
@@ -132,7 +132,7 @@ class Healing:
                 self._replace(file, there, copy.name)
                 return True
         with contextlib.suppress(OSError):
-            content = mended(read_published(file, LARGEST), sound)
+            content = mended(read_published(file, MOST), sound)
             if content is not None:
                 self._replace(file, content, MENDED)
                 return True
@@ -179,7 +179,7 @@ class Healing:
         """Lines vouch for themselves and for the one before: ours, with those of copies where ours are lost."""
         ours: list[bytes] = []
         with contextlib.suppress(OSError):
-            ours = read_published(file, LARGEST).splitlines(keepends=True)
+            ours = read_published(file, MOST).splitlines(keepends=True)
         sources = [("", ours)]
         broken = [line for line in ours if _entry(line) is None]
         if len(broken) == 1:

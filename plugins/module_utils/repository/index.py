@@ -168,14 +168,15 @@ class Index:
             publish_records(self._repository, blocks, owner)
             self._added.update(blocks)
 
-    def merge(self, owner: str) -> None:
-        """Replace the small index files by one, when there are many."""
+    def merge(self, owner: str) -> bool:
+        """Replace the small index files by one, when there are many; whether there were."""
         if len(self.files) < MANY_FILES or self.damaged or self.missing or self._repository.append_only:
-            return
+            return False
         *small, largest = sorted(self.files, key=lambda file: file.count)
         if sum(file.count for file in small) * 4 > largest.count:
             small.append(largest)
         self.replace(small, (), owner)
+        return True
 
     def replace(self, files: Sequence[IndexFile], without: Collection[bytes], owner: str) -> None:
         """Put one index file in the place of others; the records of some packs are left out."""

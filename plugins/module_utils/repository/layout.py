@@ -43,8 +43,12 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def is_host(name: str) -> bool:
+    return _HOST.fullmatch(name) is not None
+
+
 def check_host(host: str) -> str:
-    if not _HOST.fullmatch(host):
+    if not is_host(host):
         raise RepositoryError(
             f"{host!r} cannot be the name of a host here", fix="Use letters, digits, '.', '_' and '-' only"
         )

@@ -137,7 +137,7 @@ def prune(
         result = Pruned()
         survey = _survey(repository, references)
         result.bytes_before = survey.size
-        if survey.empty or survey.strays:
+        if survey.empty or survey.strays or survey.index.missing:
             _sweep(repository, references, clock, wait, result)
             survey = _survey(repository, references)
         chosen = survey.worth_rewriting(max_unused)
@@ -148,8 +148,7 @@ def prune(
             result.deleted = max(0, result.deleted - result.rewritten)
         elif len(survey.index.files) >= MANY_FILES:
             with alone(repository, clock, wait), storing(repository.index):
-                Index(repository).merge(OWNER)
-            result.merged = True
+                result.merged = Index(repository).merge(OWNER)
         repository.clear_staging(OWNER)
         after = _survey(repository, references)
         result.bytes_unused = sum(use.unused_bytes for use in after.uses)
@@ -165,7 +164,7 @@ def _measured(survey: _Survey, max_unused: float) -> Pruned:
         deleted=len(survey.empty),
         rewritten=len(chosen),
         leftovers=len(survey.strays),
-        merged=len(survey.index.files) >= MANY_FILES,
+        merged=len(survey.index.files) >= MANY_FILES or bool(survey.index.missing),
         bytes_before=survey.size,
         bytes_freed=freed,
         bytes_unused=sum(use.unused_bytes for use in survey.uses if use.needed and use not in chosen),
@@ -269,9 +268,8 @@ def _sweep(repository: Repository, references: References, clock: Clock, wait: f
                 file.unlink()
         for folder in {repository.pack_file(pack.hex()).parent for pack in doomed}:
             sync_folder(folder)
-        if len(index.files) - len(touched) + 1 >= MANY_FILES:
-            Index(repository).merge(OWNER)
-            result.merged = True
+        merged = Index(repository).merge(OWNER)
+        result.merged = result.merged or merged or bool(index.missing)
         _clear_staging(repository)
     result.deleted += len(doomed)
     result.leftovers += len(survey.strays)

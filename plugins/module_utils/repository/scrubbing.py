@@ -16,7 +16,7 @@ from . import forgotten, manifests, pins
 from .blocks import BlockReader
 from .faults import DamagedError, RepositoryError
 from .index import Index
-from .layout import Repository, is_digest, open_published
+from .layout import Repository, is_digest, is_host, open_published
 from .packs import Place
 from .references import References, needing
 
@@ -131,11 +131,16 @@ def scrub(
 def heads_of(repository: Repository) -> dict[str, Head]:
     """The end of every host's chain. Raises DamagedError."""
     found = {}
-    for folder in sorted(repository.manifests.iterdir()):
-        sequence, digest = manifests.head(repository, folder.name)
+    for host in _hosts(repository):
+        sequence, digest = manifests.head(repository, host)
         if digest is not None:
-            found[folder.name] = Head(sequence, digest)
+            found[host] = Head(sequence, digest)
     return found
+
+
+def _hosts(repository: Repository) -> list[str]:
+    """What else lies in the folder (``lost+found``) is no host's."""
+    return sorted(one.name for one in repository.manifests.iterdir() if one.is_dir() and is_host(one.name))
 
 
 def _opened(root: Path, identity_files: Sequence[str], result: Scrubbed) -> Repository:
@@ -149,8 +154,7 @@ def _opened(root: Path, identity_files: Sequence[str], result: Scrubbed) -> Repo
 
 
 def _manifests(repository: Repository, heads: Mapping[str, Head], result: Scrubbed) -> None:
-    folders = {folder.name for folder in repository.manifests.iterdir() if folder.is_dir()}
-    for host in sorted(folders | set(heads)):
+    for host in sorted({*_hosts(repository), *filter(is_host, heads)}):
         good, bad = manifests.readable(repository, host)
         for fault in bad:
             file = Path(fault.where or "")

@@ -260,3 +260,28 @@ def test_a_reader_that_looked_before_reads_on_after(filled: World) -> None:
         for part in entry.content.blocks if entry.content else ():
             assert reader.read(bytes.fromhex(str(part)))
     reader.close()
+
+
+def test_a_missing_pack_that_nobody_needs_is_struck_off_the_index(filled: World) -> None:
+    forget(filled, keep_last=1)
+    repository = Repository.open(filled.repository)
+    without = 0
+    for pack in sorted(Index(repository).packs()):
+        file = repository.pack_file(pack.hex())
+        content = file.read_bytes()
+        file.unlink()
+        try:
+            assert prune(filled, check=True).merged
+            without += 1
+        except ContinuityError as error:
+            assert "damaged repository" in str(error)
+            file.write_bytes(content)
+    assert 0 < without < 6
+    assert prune(filled).merged and not prune(filled).changed and filled.faults() == []
+
+
+def test_other_folders_beside_those_of_hosts_do_not_disturb(filled: World) -> None:
+    Path(filled.repository, "manifests/lost+found").mkdir()
+    upkeep = maintenance.scrub(filled.repository, maintenance.Scrubbing(heads=str(filled.folder / "heads")), CLOCK)
+    assert upkeep.faults() == [] and '"lost+found"' not in (filled.folder / "heads").read_text()
+    assert forget(filled, keep_last=1, prune=True).changed and filled.faults() == []
