@@ -20,11 +20,12 @@ from .entries import Entry
 from .faults import DamagedError, RepositoryError
 from .manifests import Manifest
 from .placing import FEW, Placed, Placer
+from .threads import BESIDE, CORES
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-_WORKERS = 2
+
 _BATCH = 64
 _BATCH_BYTES = 1024 * 1024
 _WINDOW = 8
@@ -110,7 +111,7 @@ class Restore:
         self._apply, self._progress = apply, progress
         self._linked: dict[str, tuple[str, bytes]] = {}
         self._batch: Optional[_Batch] = None
-        self._pool: Optional[ThreadPoolExecutor] = None
+        self._pools: list[ThreadPoolExecutor] = []
         self._pending: Deque[Future[list[_Answer]]] = deque()
         self._unsynced: list[int] = []
         self.result = Restored()
@@ -220,11 +221,12 @@ class Restore:
         batch, self._batch = self._batch, None
         if batch is None:
             return
-        if self._pool is None:
+        if not self._pools:
             from concurrent.futures import ThreadPoolExecutor
 
-            self._pool = ThreadPoolExecutor(max_workers=_WORKERS)
-        self._pending.append(self._pool.submit(self._work, batch))
+            # Threads with small files would mostly wait for each other, those with large ones do not.
+            self._pools = [ThreadPoolExecutor(BESIDE), ThreadPoolExecutor(CORES)]
+        self._pending.append(self._pools[batch.bytes >= _BATCH_BYTES].submit(self._work, batch))
         while len(self._pending) > _WINDOW:
             self._note(self._pending.popleft().result())
 
@@ -255,9 +257,9 @@ class Restore:
                     finally:
                         os.close(folder)
         finally:
-            if self._pool is not None:
-                self._pool.shutdown()
-                self._pool = None
+            for pool in self._pools:
+                pool.shutdown()
+            self._pools = []
             self._pending.clear()
             self._unsynced += placer.unsynced
             self.result.warnings += placer.warnings

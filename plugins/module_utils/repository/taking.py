@@ -23,8 +23,8 @@ from .manifests import Manifest
 from .packs import MAX_BLOCK
 from .reading import FileTaker, Problem, Taken
 from .storing import BlockSink, Measurement, Storage
+from .threads import BESIDE
 
-WORKERS = 2
 SMALL = 1024 * 1024
 _BATCH_FILES = 64
 _BATCH_LINES = 2048
@@ -140,7 +140,7 @@ def take(
     reader = BlockReader(repository, index)
     _check_key(repository, reader, parent)
     try:
-        with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        with ThreadPoolExecutor(max_workers=BESIDE) as pool:
             run = _Run(source, sink, pool, clock, int(begun * 1e9) - _RACE, _Parent(reader, parent), progress)
             run.walk()
             same = parent is not None and not run.changes and _same_request(parent, request)

@@ -18,12 +18,12 @@ from .forgotten import Forgotten
 from .index import Index
 from .layout import Repository
 from .manifests import Manifest
+from .threads import CORES
 
 LEVELS = ("manifest", "data", "files")
 _BATCH = 64
 _BATCH_BYTES = 1024 * 1024
 _WINDOW = 8
-_WORKERS = 2
 
 
 @dataclass
@@ -95,7 +95,7 @@ def verify(
     packs = PackCheck(repository, index, reader)
     wanted = readable if chosen is None else chosen
     try:
-        with ThreadPoolExecutor(max_workers=_WORKERS) as pool:
+        with ThreadPoolExecutor(max_workers=CORES) as pool:
             run = _Run(reader, pool, result, progress)
             if level == "files" and chosen is None:
                 packs.run(pool, ())
