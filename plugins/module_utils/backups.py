@@ -23,7 +23,7 @@ from .backup.digests import SUMS, WORKERS, Digests, digests_of, read_sums, sidec
 from .backup.faults import BackupError
 from .backup.layout import Backup, Staging, free_id, make_id, parse_id, report_name
 from .backup.report import DIFFERS, Findings, document, render
-from .backup.sorting import DATABASE, DATABASES, LOGS, SIDECAR, folder_of, place
+from .backup.sorting import DATABASE, DATABASES, LOGS, SIDECAR, component, folder_of, place
 from .effects import Clock, Runner
 from .logs import batch
 from .repository import paths
@@ -178,7 +178,7 @@ def _fill(
         snapshots.Wanted(
             host=wish.host,
             sources=_wanted(wish),
-            exclude=(*wish.exclude, staging.path),
+            exclude=(*wish.exclude, staging.pattern),
             documents=wish.documents,
             restore_point=f"rp-{backup_id}",
             tags=(wish.set_name,) if wish.set_name else (),
@@ -364,15 +364,24 @@ def _archive_logs(
     described = []
     for one in archived:
         for stretch in one.files:
-            path = os.path.relpath(stretch["path"], building)
+            path = f"{LOGS}/{_plain_name(folder, os.path.basename(stretch['path']))}"
             copier.adopt(path, source=one.log, kind="log", compared=SOURCE)
             described.append({"file": path, **{key: stretch[key] for key in _OF_AN_ARCHIVE}})
     for name in sorted(os.listdir(catalogue)):
+        name = _plain_name(catalogue, name)
         copier.adopt(f"{LOGS}/catalogue/{name}", source="", kind="catalogue", compared=ITSELF)
     problems = [
         {"path": one.log, "kind": "log", "message": str(problem)} for one in archived for problem in one.problems
     ]
     return described, problems
+
+
+def _plain_name(folder: str, name: str) -> str:
+    """Give a file that is named after a log a name that files of sums can hold, and sidecars be made of."""
+    plain = component(paths.encode(os.fsencode(name)))
+    if plain != name:
+        os.rename(os.path.join(folder, name), os.path.join(folder, plain))
+    return plain
 
 
 def _write_sums(building: str, found: Mapping[str, Digests]) -> dict[str, str]:
@@ -405,6 +414,9 @@ def _plan(wish: Wish, clock: Clock) -> list[str]:
 
 
 def _walk(wish: Wish) -> Iterator[Found]:
+    gone = [path for path in _wanted(wish) if not os.path.lexists(path)]
+    if gone:
+        raise BackupError(f"This source does not exist: {', '.join(gone)}", fix="Correct the list of sources")
     source = TreeSource(
         _real_paths(_wanted(wish)),
         staging="",

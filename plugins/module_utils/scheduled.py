@@ -99,7 +99,7 @@ def _snapshot(root: str, wanted: BackupSet, settings: Settings, ran: Ran, runner
         snapshots.Wanted(
             host=snapshots.host_name(root, None),
             sources=(*(wanted.source_paths or snapshots.default_sources(root)), *wanted.document_paths),
-            exclude=(*wanted.exclude, Staging(settings.destination).path),
+            exclude=(*wanted.exclude, Staging(settings.destination).pattern),
             tags=(wanted.name,),
             wait=WAIT,
             databases=tuple(Database.from_fields(one) for one in wanted.databases),

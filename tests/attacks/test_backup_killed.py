@@ -24,7 +24,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils import snapsho
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup import verifying
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.layout import BUILDING, Backup, Staging
 
-ATTACKS = int(os.environ.get("CONTINUITY_ATTACKS", "12"))
+ATTACKS = int(os.environ.get("CONTINUITY_ATTACKS", "8"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 FOR_EVER = """

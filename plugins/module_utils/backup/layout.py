@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import json
 import os
 import re
@@ -70,6 +71,11 @@ class Staging:
 
     def __init__(self, destination: str) -> None:
         self.path = os.path.join(os.path.abspath(destination), STAGING)
+
+    @property
+    def pattern(self) -> str:
+        """What leaves this folder out of a walk, where it lies below a source."""
+        return glob.escape(os.path.realpath(self.path))
 
     def backups(self) -> tuple[list[Backup], list[str]]:
         """(all published backups, oldest first; what is wrong with folders whose report cannot be read)."""

@@ -39,10 +39,11 @@ def folder_of(name: str, kind: str, *, document: bool) -> Optional[str]:
 
 def place(folder: str, source: str) -> str:
     """The path inside the backup: the folder, then the whole path of the source, so that no two meet."""
-    return "/".join([folder, *map(_component, source.strip("/").split("/"))])
+    return "/".join([folder, *map(component, source.strip("/").split("/"))])
 
 
-def _component(name: str) -> str:
+def component(name: str) -> str:
+    """A name that leaves room for the ending of its sidecar."""
     if len(name.encode()) <= LONGEST:
         return name
     kept = name.encode()[: LONGEST - 9].decode(errors="ignore")

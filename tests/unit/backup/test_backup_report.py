@@ -204,6 +204,19 @@ def test_every_line_of_a_log_is_in_one_archive(host: SmallHost) -> None:
     assert "logs            1 compressed, 0.0 MB to" in "\n".join(summary(full.report, full.folder, ""))
 
 
+def test_logs_with_odd_names_are_archived_and_known_again(host: SmallHost) -> None:
+    for name in ("odd\nname.log", "back\\slash.log", "l" * 213 + ".log"):
+        (host.folder / "logs" / name).write_text("a line\n")
+    for turn in range(2):
+        made = host.make(backup_type="incremental")
+        assert made.backup.report["problems"] == []
+        assert made.backup.report["compressed_logs"]["count"] == (4 if turn == 0 else 0)
+        assert verifying.verify(made.backup) == []
+        subprocess.run(
+            ["sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS"], cwd=made.backup.folder, check=True
+        )
+
+
 def test_a_killed_backup_takes_no_line_of_a_log_with_it(host: SmallHost, monkeypatch) -> None:
     host.make(backup_id="BACKUP_2026-01-31_020000")
     with (host.folder / "logs" / "Twin.log").open("ab") as stream:
@@ -427,8 +440,9 @@ def test_what_a_killed_run_left_is_removed_by_the_next(host: SmallHost) -> None:
 
 
 def test_nothing_is_published_when_something_fails(host: SmallHost) -> None:
-    with pytest.raises(ContinuityError, match="does not exist: /nonexistent"):
-        host.make(source_paths=("/nonexistent",))
+    for check in (True, False):
+        with pytest.raises(ContinuityError, match="does not exist: /nonexistent"):
+            host.make(source_paths=("/nonexistent",), check=check)
     assert [path.name for path in host.staging.iterdir()] == [".lock"]
 
 
@@ -444,7 +458,7 @@ def test_folders_of_somebody_else_are_left_alone_and_told(host: SmallHost) -> No
 
 
 def test_the_repository_and_older_backups_are_never_backed_up(host: SmallHost) -> None:
-    inner = {"repository": str(host.state / "repository"), "destination": str(host.state / "03_BACKUPS")}
+    inner = {"repository": str(host.state / "repository"), "destination": str(host.state / "odd [ab]" / "03_BACKUPS")}
     for _number in range(2):
         made = host.make(**inner)
     assert not [copy for copy in made.backup.report["catalogue"] if "03_BACKUPS" in copy["path"]]
