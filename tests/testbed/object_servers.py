@@ -121,48 +121,31 @@ def s3(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def gcs(folder: Path) -> Iterator[Server]:
-    """The emulator, and the token endpoint that a service account's file names."""
     _needed("google.cloud.storage", "gcp_storage_emulator")
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with served(_Tokens) as tokens:
-        account = folder / "service-account.json"
-        account.write_text(
-            json.dumps(
-                {
-                    "type": "service_account",
-                    "project_id": "fleet",
-                    # Any other than Google's own, so that nobody is asked beyond this machine.
-                    "universe_domain": "fleet.example",
-                    "private_key_id": "1",
-                    "private_key": pem.decode(),
-                    "client_email": "sender@fleet.example",
-                    "token_uri": f"http://127.0.0.1:{tokens}/token",
-                }
-            )
-        )
-        port = free_port()
-        argv = [_tool("gcp-storage-emulator"), "start", "--host", "127.0.0.1", "--port", str(port)]
-        with running(folder, port, *argv, "--in-memory", "--default-bucket", "bucket"):
-            options = {"endpoint": f"http://127.0.0.1:{port}", "credentials_file": str(account)}
-            yield Server("gcs", "gs://bucket/fleet/pc2", "gs://no-such-bucket/pc2", port, options)
-
-
-class _Tokens(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = json.dumps({"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_unused: Any) -> None:
-        """Nobody reads it."""
+    account = {
+        "type": "service_account",
+        "project_id": "fleet",
+        "private_key_id": "1",
+        "private_key": pem.decode(),
+        "client_email": "sender@fleet.example",
+        "token_uri": "http://127.0.0.1:1/token",
+        # Any other than Google's own: then requests are signed here, and nobody is asked beyond this machine.
+        "universe_domain": "fleet.example",
+    }
+    (folder / "service-account.json").write_text(json.dumps(account))
+    port = free_port()
+    argv = [_tool("gcp-storage-emulator"), "start", "--host", "127.0.0.1", "--port", str(port)]
+    with running(folder, port, *argv, "--in-memory", "--default-bucket", "bucket"):
+        options = {
+            "endpoint": f"http://127.0.0.1:{port}",
+            "credentials_file": str(folder / "service-account.json"),
+        }
+        yield Server("gcs", "gs://bucket/fleet/pc2", "gs://no-such-bucket/pc2", port, options)
 
 
 def _azurite() -> str:

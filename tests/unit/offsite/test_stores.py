@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import http.server
 import ipaddress
+import json
 import os
 import socket
 import ssl
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -29,7 +34,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.faults
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.store import ObjectStore
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testbed"))
-from object_servers import SERVERS, Server, UnavailableError
+from object_servers import SERVERS, Server, UnavailableError, served
 
 LARGE = 20_000_000
 
@@ -102,20 +107,62 @@ def test_an_endpoint_that_is_not_there_is_named(server: Server, tmp_path: Path) 
         open_store(Destination(url, patience=1, **gone)).put("object.age", written(tmp_path / "object", b"content"))
 
 
-@pytest.mark.parametrize("server", ["azure", "plain-http", "webdav"], indirect=True)
+@contextlib.contextmanager
+def credentials_are_checked(server: Server) -> Iterator[None]:
+    """Moto looks at credentials on request only; the others always do."""
+    if server.kind != "s3":
+        yield
+        return
+
+    def after(actions: bytes) -> None:
+        reset = urllib.request.Request(f"{server.options['endpoint']}/moto-api/reset-auth", actions)
+        reset.add_header("Content-Type", "text/plain")
+        urllib.request.urlopen(reset).close()
+
+    after(b"0")
+    try:
+        yield
+    finally:
+        after(b"inf")
+
+
+@pytest.mark.parametrize("server", ["azure", "gcs", "plain-http", "s3", "webdav"], indirect=True)
 def test_wrong_credentials_are_said_and_not_shown(server: Server, tmp_path: Path) -> None:
-    """The emulators of S3 and of Google Cloud Storage look at no credentials."""
     wrong = tmp_path / "wrong"
-    if server.kind == "azure":
-        text = Path(server.options["credentials_file"]).read_text()
-        wrong.write_text(text.replace("AccountKey=", "AccountKey=AAAA"))
-    else:
-        wrong.write_text("Bearer wrong-and-secret\n")
-    options = {**server.options, "credentials_file": str(wrong)}
-    with pytest.raises(PermissionRefusedError) as refused:
-        store = open_store(Destination(server.url, **options))
-        store.put("object.age", written(tmp_path / "object", b"content"))
-    assert "secret" not in str(refused.value) and "AAAA" not in str(refused.value)
+    right = Path(server.options["credentials_file"]).read_text()
+    secret = "AAAAsecret"
+    with credentials_are_checked(server), served(Forbids) as forbidding:
+        if server.kind == "azure":
+            wrong.write_text(right.replace("AccountKey=", f"AccountKey={secret}00"))
+        elif server.kind == "gcs":
+            wrong.write_text(right)
+        elif server.kind == "s3":
+            wrong.write_text(right.replace("not/shown/anywhere", secret))
+        else:
+            wrong.write_text(f"Bearer {secret}\n")
+        options = {**server.options, "credentials_file": str(wrong)}
+        if server.kind == "gcs":
+            options["endpoint"] = f"http://127.0.0.1:{forbidding}"
+        with pytest.raises(PermissionRefusedError, match="refuses to") as refused:
+            store = open_store(Destination(server.url, **options))
+            store.put("object.age", written(tmp_path / "object", b"content"))
+    assert secret not in str(refused.value) and refused.value.__cause__ is None
+
+
+class Forbids(http.server.BaseHTTPRequestHandler):
+    """What Google answers to an account without permission; its emulator looks at no credentials."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps({"error": {"code": 403, "message": "no storage.objects.create access"}}).encode()
+        self.send_response(403)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_unused: Any) -> None:
+        """Nobody reads it."""
 
 
 class TlsProxy(threading.Thread):
