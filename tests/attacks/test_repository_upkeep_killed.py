@@ -20,7 +20,7 @@ from pathlib import Path
 from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 
-KILLS = int(os.environ.get("CONTINUITY_ATTACKS", "6"))
+KILLS = int(os.environ.get("CONTINUITY_ATTACKS", "4"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 PROGRAM = """\

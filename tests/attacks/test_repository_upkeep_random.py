@@ -18,7 +18,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils import mainten
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 
-STEPS = 10 * int(os.environ.get("CONTINUITY_ATTACKS", "6"))
+STEPS = 10 * int(os.environ.get("CONTINUITY_ATTACKS", "3"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 HOSTS = ("mainpc", "pc2")
 
