@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
@@ -332,7 +332,8 @@ def fetched(copy: Copy, identity_files: Sequence[str], scratch: Optional[str]) -
     """A repository made of the newest state of a copy, without packs, to read from or to heal from."""
     identities = read_identities(identity_files)
     store = copy.store()
-    with _scratch(scratch) as root:
+    with ExitStack() as stack:
+        root = stack.enter_context(_scratch(scratch))
         files, carried = _newest(store, identities, _folder(root / "tmp" / "offsite"))
         _clear(root, files)
         _write_carried(root, carried)

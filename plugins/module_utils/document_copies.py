@@ -12,6 +12,7 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 
 from .copies import Copy
@@ -28,10 +29,12 @@ from .repository.layout import check_host, is_digest, refusals
 
 FORMAT = "fleetops.continuity off-site documents"
 LEGAL, TECHNICAL = KINDS = ("legal", "technical")
-PATTERNS: Mapping[str, tuple[str, ...]] = {
-    LEGAL: ("*.pdf", "*.doc", "*.docx", "*.odt", "*.rtf", "*contract*", "*licen[cs]e*"),
-    TECHNICAL: ("*.md", "*.json", "*.rst", "*.adoc", "*.txt", "*.yaml", "*.yml"),
-}
+PATTERNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        LEGAL: ("*.pdf", "*.doc", "*.docx", "*.odt", "*.rtf", "*contract*", "*licen[cs]e*"),
+        TECHNICAL: ("*.md", "*.json", "*.rst", "*.adoc", "*.txt", "*.yaml", "*.yml"),
+    }
+)
 """Asked in this order; compared with the last name in lower case, or with the whole path when there is a "/" in it."""
 ATTEMPTS = 3
 

@@ -162,7 +162,7 @@ def change(tree: Path, generation: int) -> None:
         with open(file, "ab") as stream:
             stream.write(log_lines(chance, agent, 86400 * generation, file.stat().st_size // 100))
     for file in sorted((tree / "data").glob("*.db")):
-        with contextlib.closing(sqlite3.connect(file)) as database, database:
+        with contextlib.closing(sqlite3.connect(file)) as database:
             (count,) = database.execute("select max(id) from facts").fetchone()
             changed, added = round(count * 0.008), round(count * 0.002)
             first = chance.randrange(1, count - changed)
@@ -171,6 +171,7 @@ def change(tree: Path, generation: int) -> None:
                 [(fact, vector, first + place) for fact, vector, place in rows(chance, changed)],
             )
             database.executemany("insert into facts (fact, vector, seen) values (?, ?, ?)", rows(chance, added))
+            database.commit()
     documents = len(list((tree / "legal").iterdir()))
     _documents(tree, chance, 0, max(1, documents // 100), f"new-{generation}-")
 

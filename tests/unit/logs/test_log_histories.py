@@ -55,7 +55,7 @@ class History:
             "archive": self.bench.sound,
             "remove": lambda: self.bench.sound(original="remove"),
             "truncate": lambda: self.bench.sound(original="truncate"),
-            "touch": lambda: self.bench.log.touch(),
+            "touch": self.bench.log.touch,
         }
         actions[name]()
 

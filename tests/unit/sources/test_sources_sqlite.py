@@ -171,7 +171,7 @@ def test_a_database_that_is_opened_and_closed_all_the_time_is_copied_whole(tmp_p
 def test_a_database_at_rest_is_left_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
-    with closing(sqlite3.connect(folder / "m.db")) as database, database:
+    with closing(sqlite3.connect(folder / "m.db", isolation_level=None)) as database:
         database.execute("pragma journal_mode=wal")
         database.execute("create table log (number integer primary key, twice integer)")
         database.execute("insert into log values (1, 2)")
