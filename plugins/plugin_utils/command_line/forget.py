@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         type=_schedule,
-        metavar="TAG:last=N,daily=N,…",
+        metavar="TAG:last=N,daily=N",
         help="rules of their own for snapshots with this tag",
     )
     parser.add_argument(
