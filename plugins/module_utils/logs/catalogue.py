@@ -233,7 +233,8 @@ def _may_be(generation: Generation, file: LogFile) -> bool:
 def _copies(live: LogFile, file: LogFile, now_ns: int) -> bool:
     """Whether a file is a copy of how the live one begins, made just now (or by ``gzip --keep``)."""
     young = now_ns - max(file.stat.st_mtime_ns, file.stat.st_ctime_ns) < _COPYING_NS
-    if not young and os.path.splitext(file.path)[0] != live.path:
+    only_packed = file.packing is not None and os.path.splitext(file.path)[0] == live.path
+    if not young and not only_packed:
         return False
     length, digest = file.whole()
     beginning = live.beginnings([length]).get(length)
