@@ -19,6 +19,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 from . import agent_states, backup_offsite, snapshots
 from .agent_states import host_states
 from .backup.copying import ITSELF, SNAPSHOT, SOURCE, Copier, Copy, Older, write_text
+from .backup.databases import fault_of_sqlite
 from .backup.digests import SUMS, WORKERS, Digests, digests_of, read_sums, sidecar_text, sums_text
 from .backup.faults import BackupError
 from .backup.layout import Backup, Staging, free_id, make_id, parse_id, report_name
@@ -310,20 +311,22 @@ def _copy_files(copier: Copier, wish: Wish, snapshot: str) -> list[dict[str, str
             entries[copy.path] = entry
     copied = [copy for copy in copier.copies if copy.path in entries]
     with ThreadPoolExecutor(WORKERS) as pool:
-        compared = dict(zip(entries, pool.map(lambda copy: _compare(copy, entries[copy.path]), copied)))
+        compared = dict(zip(entries, pool.map(lambda copy: _compare(copier, copy, entries[copy.path]), copied)))
     copier.copies = [
         replace(copy, compared=compared[copy.path][0]) if copy.path in compared else copy for copy in copier.copies
     ]
     return [
-        {"path": copied_from, "kind": DIFFERS, "message": fault}
-        for copied_from, (_what, fault) in zip((copy.source for copy in copied), compared.values())
+        {"path": copy.source, "kind": "sqlite" if copy.kind == "sqlite" else DIFFERS, "message": fault}
+        for copy, (_what, fault) in zip(copied, compared.values())
         if fault
     ]
 
 
-def _compare(copy: Copy, entry: Entry) -> tuple[str, str]:
+def _compare(copier: Copier, copy: Copy, entry: Entry) -> tuple[str, str]:
     """(what the copy equals, what is wrong). A source that was changed since cannot be compared any more:
     the copy equals what was read of it in one settled piece."""
+    if entry.kind == "sqlite":
+        return SNAPSHOT, fault_of_sqlite(os.path.join(copier.folder, copy.path))
     if entry.kind in DATABASES or entry.evidence is not None:
         return SNAPSHOT, ""
     try:

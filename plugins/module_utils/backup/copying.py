@@ -65,7 +65,7 @@ class Copier:
     """Fills the folder of a backup under construction; ``older`` is one whose equal files may be shared."""
 
     def __init__(self, folder: str, older: Optional[Older] = None) -> None:
-        self._folder, self._older = folder, older
+        self.folder, self._older = folder, older
         self.copies: list[Copy] = []
 
     def add(self, copy: Copy, pieces: Iterable[Union[bytes, int]]) -> Copy:
@@ -73,7 +73,7 @@ class Copier:
 
         Raises BackupError when what was written does not have the digests that it must have.
         """
-        file = os.path.join(self._folder, copy.path)
+        file = os.path.join(self.folder, copy.path)
         _make_folder(os.path.dirname(file))
         if self._share(file, copy):
             copy = replace(copy, linked=True)
@@ -85,7 +85,7 @@ class Copier:
 
     def adopt(self, path: str, *, source: str, kind: str, compared: str) -> Copy:
         """A file that somebody else wrote into the folder, and compared."""
-        file = os.path.join(self._folder, path)
+        file = os.path.join(self.folder, path)
         os.chmod(file, MODE)
         copy = Copy(path, source, kind, digests_of(file), os.stat(file).st_mtime_ns, compared)
         self.copies.append(copy)
@@ -96,8 +96,8 @@ class Copier:
         found = {copy.path: copy.digests for copy in self.copies}
         for copy in self.copies:
             path = copy.path + SIDECAR
-            write_text(os.path.join(self._folder, path), sidecar_text(copy.path, copy.digests.sha256, timestamp))
-            found[path] = digests_of(os.path.join(self._folder, path))
+            write_text(os.path.join(self.folder, path), sidecar_text(copy.path, copy.digests.sha256, timestamp))
+            found[path] = digests_of(os.path.join(self.folder, path))
         return found
 
     def _share(self, file: str, copy: Copy) -> bool:

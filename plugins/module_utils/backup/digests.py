@@ -13,7 +13,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Iterable, Mapping
+from typing import Dict, Iterable, Mapping, Tuple
 
 from .faults import BackupError
 
@@ -48,11 +48,26 @@ def digests_of(path: str) -> Digests:
     return Digests(size, sha256.hexdigest(), md5.hexdigest())
 
 
-def digests_below(folder: str, paths: Iterable[str]) -> dict[str, Digests]:
-    """The digests of many files, by their path below ``folder``."""
+Known = Dict[Tuple[int, int], Digests]
+"""What was read already of files that several folders share, by device and inode."""
+
+
+def digests_below(folder: str, paths: Iterable[str], known: Known) -> dict[str, Digests]:
+    """The digests of many files, by their path below ``folder``. A shared file is read once."""
     wanted = list(paths)
+
+    def one(path: str) -> Digests:
+        file = os.path.join(folder, path)
+        status = os.lstat(file)
+        if status.st_nlink == 1:
+            return digests_of(file)
+        key = (status.st_dev, status.st_ino)
+        if key not in known:
+            known[key] = digests_of(file)
+        return known[key]
+
     with ThreadPoolExecutor(WORKERS) as pool:
-        return dict(zip(wanted, pool.map(lambda path: digests_of(os.path.join(folder, path)), wanted)))
+        return dict(zip(wanted, pool.map(one, wanted)))
 
 
 def sums_text(found: Mapping[str, Digests], algorithm: str) -> str:

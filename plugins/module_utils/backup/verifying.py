@@ -8,27 +8,29 @@ import json
 import os
 from typing import Optional, Sequence
 
-from .digests import SUMS, Digests, digests_below, digests_of, read_sums
+from .digests import SUMS, Digests, Known, digests_below, digests_of, read_sums
 from .faults import BackupError
 from .layout import Backup
 from .sorting import SIDECAR
 
 
-def verify(backup: Backup, *, expected: Optional[str] = None) -> list[str]:
+def verify(backup: Backup, *, expected: Optional[str] = None, known: Optional[Known] = None) -> list[str]:
     """What is wrong, one sentence each; empty when everything is as it was.
 
     ``expected`` is the SHA-256 of the report as it was noted elsewhere. It vouches for the report, the
-    report for the sums, the sums for every file. Without it the report's sidecar must do.
+    report for the sums, the sums for every file. Without it the report's sidecar must do. ``known`` is
+    what was read of older backups just now, with which this one may share files.
     """
     try:
-        return [*_report(backup, expected), *_sums(backup)]
+        return [*_report(backup, expected), *_sums(backup, {} if known is None else known)]
     except OSError as error:
         raise BackupError(f"The backup cannot be read: {error.strerror}", where=error.filename) from error
 
 
 def verify_all(backups: Sequence[Backup], *, expected: Optional[str] = None) -> dict[str, list[str]]:
     """What is wrong with each backup, by its name; those with which nothing is are left out."""
-    faults = {backup.id: verify(backup, expected=expected) for backup in backups}
+    known: Known = {}
+    faults = {backup.id: verify(backup, expected=expected, known=known) for backup in backups}
     return {name: found for name, found in faults.items() if found}
 
 
@@ -48,7 +50,7 @@ def _report(backup: Backup, expected: Optional[str]) -> list[str]:
     return faults
 
 
-def _sums(backup: Backup) -> list[str]:
+def _sums(backup: Backup, known: Known) -> list[str]:
     faults: list[str] = []
     named: dict[str, dict[str, str]] = {}
     for sums, algorithm in SUMS.items():
@@ -66,7 +68,7 @@ def _sums(backup: Backup) -> list[str]:
     faults += [f"{path}: added, it is no ordinary file" for path in odd]
     faults += [f"{path}: added" for path in sorted(standing - set(named) - own)]
     faults += [f"{path}: missing" for path in sorted(set(named) - standing)]
-    present = digests_below(backup.folder, sorted(set(named) & standing))
+    present = digests_below(backup.folder, sorted(set(named) & standing), known)
     changed = {path: found for path, found in present.items() if not _is(found, named[path])}
     return faults + [f"{path}: {_how(found, named)}" for path, found in changed.items()]
 

@@ -166,6 +166,12 @@ def test_an_incremental_backup_is_complete_and_shares_what_is_equal(host: SmallH
     assert facts(Path(f"{full.folder}/{database}")) == ["first"]
     assert facts(Path(f"{later.folder}/{database}")) == ["first", "second"]
     assert {copy["path"] for copy in later.report["catalogue"]} - linked >= {database}
+    assert verifying.verify_all([full, later]) == {}
+    shared = Path(later.folder, pdf)
+    shared.chmod(0o600)
+    shared.write_text("%PDF-evil")
+    assert verifying.verify_all([full, later]) == {one.id: [f"{pdf}: changed"] for one in (full, later)}
+    shared.write_text("%PDF-1.4\n")
     shutil.rmtree(full.folder)
     assert verifying.verify(later) == []
 
@@ -296,6 +302,21 @@ while True:
         writer.wait()
     assert (report["status"], report["verification_status"]) == ("PARTIAL", "UNSETTLED")
     assert [(one["path"], one["kind"]) for one in report["problems"]] == [(str(file), "unsettled")]
+
+
+def test_a_database_that_is_damaged_inside_is_named(host: SmallHost) -> None:
+    """SQLite copies pages without looking into them."""
+    with host.connection:
+        host.connection.executemany("INSERT INTO facts VALUES (?)", [("x" * 500,) for _number in range(2000)])
+        host.connection.execute("CREATE INDEX by_fact ON facts (fact)")
+    host.connection.close()
+    with host.database.open("r+b") as stream:
+        stream.seek(4096 * 20)
+        stream.write(b"\xff" * 4096)
+    report = report_of(host.make())
+    assert report["status"] == "PARTIAL"
+    assert [(one["path"], one["kind"]) for one in report["problems"]] == [(str(host.database), "sqlite")]
+    assert "SQLite finds it damaged" in report["problems"][0]["message"]
 
 
 def test_a_corrupt_document_makes_a_partial_backup_with_the_last_good_one(host: SmallHost) -> None:
