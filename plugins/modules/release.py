@@ -83,7 +83,14 @@ options:
         elements: str
         required: true
       socket:
-        description: The supervisor binds the agent's C(port) and hands it over; the agent drains on SIGTERM.
+        description:
+          - Whether the supervisor binds the agent's C(port) and hands it over, or a list of the ports that it binds, such as
+            C([port, health_check_port]). The agent drains on SIGTERM.
+        type: raw
+      overlap:
+        description:
+          - Whether the old and the new instance may run side by side while one hands over to the other. All ports of the
+            agent are then in O(agent_rules[].socket).
         type: bool
       probe:
         description:
@@ -234,7 +241,8 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import 
 
 RULE = {
     "match": {"type": "list", "elements": "str", "required": True},
-    "socket": {"type": "bool"},
+    "socket": {"type": "raw"},
+    "overlap": {"type": "bool"},
     "probe": {"type": "dict"},
     "user": {"type": "str"},
     "stop_seconds": {"type": "float"},
@@ -286,7 +294,7 @@ def execute(call: Call) -> Mapping[str, Any]:
         "differences": list(observation.differences) if observation is not None else [],
         "diff": [
             {
-                "before_header": change.what,
+                "before_header": change.shown or change.what,
                 "after_header": change.what,
                 "before": change.before,
                 "after": change.after or staging.listing(release),

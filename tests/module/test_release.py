@@ -221,6 +221,27 @@ def test_what_cannot_be_staged_is_said_in_one_sentence(fleet, playbook, options,
         assert not os.path.exists(fleet.root(host))
 
 
+def test_a_rule_may_hand_over_several_ports_and_let_two_instances_overlap(fleet, playbook):
+    rules = [{"match": ["*"], "socket": ["port", "health_check_port"], "overlap": True}]
+    ran = playbook.task("release", {**RELEASE, "agent_rules": rules})
+    assert ran.status == 0, ran.output
+    unit = fleet.open("pc2").releases.load(ran.results["pc2"]["release"]["id"]).agents["Edge"].unit
+    assert [socket.rpartition(":")[2] for socket in unit.sockets] == ["7201", "7251"]
+    assert unit.overlap
+    ran = playbook.task("release", {**RELEASE, "agent_rules": [{"match": ["*"], "socket": "port"}]})
+    assert "socket is 'port', expected bool or list" in ran.results["pc2"]["msg"]
+
+
+def test_a_diff_names_the_release_on_either_side(fleet, playbook):
+    first = staged_id(playbook.task("release", RELEASE))
+    serve(fleet, first)
+    fleet.change("Edge", note="2")
+    ran = playbook.task("release", RELEASE, "--check", "--diff")
+    (part,) = ran.results["pc2"]["diff"]
+    assert part["before_header"] == f"release {first}"
+    assert part["after_header"] == f"release {staged_id(ran)}"
+
+
 def test_an_id_is_never_used_for_two_contents(fleet, playbook):
     assert staged_id(playbook.task("release", {**RELEASE, "release": "v1"})) == "v1"
     fleet.change("Edge", note="2")

@@ -14,6 +14,7 @@ from typing import Any, Collection, Mapping, Optional, Protocol
 
 from ..errors import ContinuityError
 from ..fleet.model import Agent, AgentId, HostConfig
+from ..fleet.source_tree import ScriptError
 from ..journal.chain import canonical
 from . import start_script
 from .agent_rules import AgentRules, bind_address, probe_of, unit_of
@@ -110,8 +111,8 @@ def build(
 ) -> BuiltRelease:
     """The release of one host. ``edges`` and ``layer_of`` are those of the whole fleet.
 
-    Raises BuildError for a config that does not say which agents there are; ScriptError, RuleError,
-    VariableError, ReleaseError for an agent that cannot be run.
+    Raises BuildError for a config that does not say which agents there are and for a script that cannot be
+    started; RuleError, VariableError, ReleaseError for an agent that cannot be run.
     """
     _check(host.config)
     config_name = posixpath.basename(host.config.file)
@@ -150,7 +151,10 @@ def _agent(
     bind = bind_address(agent, host.address)
     unit, probe = unit_of(agent, rule, bind), probe_of(agent, rule, bind)
     environment = start_script.environment_of(agent, host.config, host.values, bind)
-    closure = imports.import_closure(agent.script_path, {**host.config.environment, **agent.environment})
+    try:
+        closure = imports.import_closure(agent.script_path, {**host.config.environment, **agent.environment})
+    except ScriptError as error:
+        raise BuildError(f"{agent.id}: {error.what}", where=str(agent.script_location), fix=error.fix) from error
     script = posixpath.normpath(agent.script_path)
     if script not in project:
         raise BuildError(

@@ -71,7 +71,8 @@ def decide(results: Mapping[str, Mapping[str, Any]], options: Options, load_plan
             raise PlanError(
                 f"release {fresh.releases[host]} is quarantined: it was taken back before",
                 where=host,
-                fix="Mend the fault and roll out the release that then results",
+                fix="Mend the fault and roll out the release that then results; content that was not at fault may "
+                "come again under another name (continuity_release)",
             )
     if not under_way:
         settled = not fresh.waves and all(state.previous == state.release for state in hosts)

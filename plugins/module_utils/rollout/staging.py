@@ -59,12 +59,14 @@ class Wish:
 @dataclass(frozen=True)
 class Change:
     """One thing that would change, with its text before and after, for a diff. ``needs`` names the
-    file that must be brought first: ``archive`` or ``pyz``."""
+    file that must be brought first: ``archive`` or ``pyz``; ``shown`` is whose text ``before`` is,
+    where that is something else."""
 
     what: str
     before: str
     after: str
     needs: Optional[str] = None
+    shown: Optional[str] = None
 
 
 def plan(host: Host, wish: Wish) -> list[Change]:
@@ -173,8 +175,9 @@ def _release(host: Host, wish: Wish) -> list[Change]:
         )
     needs = None if wish.archive is not None else "archive"
     if staged is None:
-        before = listing(find(host, host.ledger.state().current))
-        return [Change(f"release {wish.release_id}", before, "", needs)]
+        current = host.ledger.state().current
+        shown = f"release {current}" if current is not None else "no release"
+        return [Change(f"release {wish.release_id}", listing(find(host, current)), "", needs, shown)]
     damage = host.releases.verify(wish.release_id)
     if damage:
         return [

@@ -306,7 +306,10 @@ def test_any_value_reaches_the_agent_unchanged(workshop, value):
     [
         ("agent_groups: {", "not valid YAML"),
         ("agent_groups: {}", "no agent"),
-        ("agent_groups: {g: {A: {script_path: nowhere.py, port: 7101, health_check_port: 8101}}}", "does not exist"),
+        (
+            "agent_groups: {g: {A: {script_path: nowhere.py, port: 7101, health_check_port: 8101}}}",
+            r"\.yaml:1: MainPC:A: script_path 'nowhere.py' does not exist. ",
+        ),
         (
             "agent_groups: {g: {A: {script_path: ../../up.py, port: 7101, health_check_port: 8101}}}",
             "out of the project",
