@@ -85,6 +85,8 @@ def send(
     progress: Optional[Progress] = None,
 ) -> SentDocuments:
     """Send the documents below ``sources``; ``check`` plans and sends nothing."""
+    if not sources:
+        raise OffsiteError("There are no documents to send", where="sources", fix="Name files or folders")
     return send_sorted(
         copy,
         host,

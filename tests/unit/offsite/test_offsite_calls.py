@@ -33,6 +33,7 @@ pyrage = pytest.importorskip("pyrage", reason="the Python package pyrage is not 
         ({"state": "verified", "identity_files": ["/nonexistent"]}, "cannot be read"),
         ({"state": "restored", "content": "documents"}, "Documents are restored to a folder"),
         ({"content": "documents", "sources": ["/nonexistent"]}, "does not exist"),
+        ({"content": "documents"}, "no documents to send"),
         ({"repository": "/nonexistent", "parallel": 0}, "At least one object"),
     ],
 )
