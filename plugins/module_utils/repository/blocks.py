@@ -51,6 +51,11 @@ class BlockReader:
             if not self._index.refresh() and self._index.files is known:
                 raise last
 
+    def at(self, digest: bytes, place: Place) -> bytes:
+        """The plain block that stands at one place. Raises DamagedError."""
+        self.check_place(place)
+        return self.plain(digest, place, self._payload(place))
+
     def plain(self, digest: bytes, place: Place, payload: Payload, check: bool = True) -> bytes:
         """The plain block behind a payload. Raises DamagedError."""
         try:

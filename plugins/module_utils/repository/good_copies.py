@@ -144,7 +144,7 @@ def _places(
         known[known.index(None)] = content.size - sum(length or 0 for length in known)
     offset = 0
     for part, length in zip(content.blocks, known):
-        if length is None or length < 0:
+        if length is None or length < 0 or offset > content.size:
             return
         if isinstance(part, str) and bytes.fromhex(part) in wanted:
             yield bytes.fromhex(part), offset, length

@@ -80,6 +80,16 @@ class Pruned:
 
 
 @dataclass
+class _Known:
+    """What is known from one look to the next: what is needed, which packs this run has written, and which
+    copies (block, pack) of blocks that stand several times were read and are intact."""
+
+    references: References = field(default_factory=References)
+    written: set[bytes] = field(default_factory=set)
+    intact: set[tuple[bytes, bytes]] = field(default_factory=set)
+
+
+@dataclass
 class _Survey:
     """Every pack file as it stands. ``strays`` are pack files that no index names."""
 
@@ -129,28 +139,28 @@ def prune(
             where=str(repository.root),
             fix="Where that is allowed, lift it with `continuity init --append-only no`",
         )
-    references = References()
+    known = _Known()
     if check:
-        return _measured(_survey(repository, references, without), max_unused)
+        return _measured(_survey(repository, known, without), max_unused)
     with maintaining(repository, clock, wait):
         repository.clear_staging(OWNER)
         result = Pruned()
-        survey = _survey(repository, references)
+        survey = _survey(repository, known)
         result.bytes_before = survey.size
         if survey.empty or survey.strays or survey.index.missing:
-            _sweep(repository, references, clock, wait, result)
-            survey = _survey(repository, references)
+            _sweep(repository, known, clock, wait, result)
+            survey = _survey(repository, known)
         chosen = survey.worth_rewriting(max_unused)
         if chosen:
-            _rewrite(repository, survey.index, chosen, progress)
+            _rewrite(repository, survey.index, chosen, known, progress)
             result.rewritten = len(chosen)
-            _sweep(repository, references, clock, wait, result)
+            _sweep(repository, known, clock, wait, result)
             result.deleted = max(0, result.deleted - result.rewritten)
         elif len(survey.index.files) >= MANY_FILES:
             with alone(repository, clock, wait), storing(repository.index):
                 result.merged = Index(repository).merge(OWNER)
         repository.clear_staging(OWNER)
-        after = _survey(repository, references)
+        after = _survey(repository, known)
         result.bytes_unused = sum(use.unused_bytes for use in after.uses)
         result.bytes_freed = result.bytes_before - after.size
         return result
@@ -171,59 +181,79 @@ def _measured(survey: _Survey, max_unused: float) -> Pruned:
     )
 
 
-def _survey(repository: Repository, references: References, without: Collection[str] = ()) -> _Survey:
+def _survey(repository: Repository, known: _Known, without: Collection[str] = ()) -> _Survey:
     """Look at everything, snapshots that were published since the last look too. Raises RepositoryError
     when it cannot be known what is needed, or what is needed is not there."""
     published = [file for file in manifests.files(repository) if file.name[9:73] not in without]
     index = Index(repository)
     reader = BlockReader(repository, index)
     try:
-        references.update(reader, published)
+        known.references.update(reader, published)
+        faults = [*index.damaged, *known.references.faults]
+        if faults:
+            raise _unsafe(f"it is not known what is needed: {'; '.join(map(str, faults[:3]))}", repository)
+        sizes = dict(pack_sizes(repository))
+        uses = {pack: Use(pack, sizes[pack]) for pack in index.packs() if pack in sizes}
+        lost = len(known.references.blocks) - _assign(index, known, uses, reader)
+        if lost:
+            raise _unsafe(f"{lost} blocks that snapshots need are missing", repository)
     finally:
         reader.close()
-    faults = [*index.damaged, *references.faults]
-    if faults:
-        raise _unsafe(f"it is not known what is needed: {'; '.join(map(str, faults[:3]))}", repository)
-    sizes = dict(pack_sizes(repository))
-    uses = {pack: Use(pack, sizes[pack]) for pack in index.packs() if pack in sizes}
-    lost = len(references.blocks) - _assign(index, references.blocks, uses)
-    if lost:
-        raise _unsafe(f"{lost} blocks that snapshots need are missing", repository)
     strays = [(repository.pack_file(pack.hex()), size) for pack, size in sizes.items() if pack not in uses]
     return _Survey(sorted(uses.values(), key=lambda use: use.pack), strays, index)
 
 
-def _assign(index: Index, needed: Collection[bytes], uses: dict[bytes, Use]) -> int:
-    """Give every needed block to one pack; returns how many were found. A block that stands several times
-    stays where most is needed, so that a copy which a killed run has made is not made again."""
+def _assign(index: Index, known: _Known, uses: dict[bytes, Use], reader: BlockReader) -> int:
+    """Give every needed block to one pack; returns how many were found. Of a block that stands several times
+    an intact copy stays, where most is needed, so that a copy which a killed run has made is not made again."""
+    needed = known.references.blocks
     first: dict[bytes, int] = {}
-    several: dict[bytes, list[int]] = {}
+    several: dict[bytes, set[int]] = {}
     share: dict[bytes, float] = dict.fromkeys(uses, 0.0)
     for number, file in enumerate(index.files):
         for record, (digest, place) in enumerate(file):
-            if digest in needed and place.pack in uses:
+            use = uses.get(place.pack)
+            # Its pack may be missing, or cut off before it.
+            if digest in needed and use is not None and place.offset + place.stored <= use.size:
                 code = number << 32 | record
-                if first.setdefault(digest, code) != code:
-                    several.setdefault(digest, [first[digest]]).append(code)
-                share[place.pack] += (HEADER.size + place.stored) / uses[place.pack].size
+                before = first.setdefault(digest, code)
+                # The same place may stand in two index files.
+                if before != code and _record(index, before)[1] != place:
+                    several.setdefault(digest, {before}).add(code)
+                share[place.pack] += (HEADER.size + place.stored) / use.size
 
     def worth(code: int) -> tuple[float, bytes, int]:
         _digest, place = _record(index, code)
         return share[place.pack], place.pack, -place.offset
 
     for digest, code in first.items():
-        best = max(several[digest], key=worth) if digest in several else code
+        codes = sorted(several.get(digest, ()), key=worth, reverse=True)
+        best = next((one for one in codes if _is_intact(index, one, known, reader)), code)
         _digest, place = _record(index, best)
         uses[place.pack].needed.append(best)
         uses[place.pack].needed_bytes += HEADER.size + place.stored
     return len(first)
 
 
+def _is_intact(index: Index, code: int, known: _Known, reader: BlockReader) -> bool:
+    digest, place = _record(index, code)
+    if place.pack not in known.written and (digest, place.pack) not in known.intact:
+        try:
+            reader.at(digest, place)
+        except DamagedError:
+            # Another copy stays instead. If there is none, nothing gets worse, and scrub names the block.
+            return False
+        known.intact.add((digest, place.pack))
+    return True
+
+
 def _record(index: Index, code: int) -> tuple[bytes, Place]:
     return index.files[code >> 32].record(code & 0xFFFFFFFF)
 
 
-def _rewrite(repository: Repository, index: Index, chosen: list[Use], progress: Optional[Progress]) -> None:
+def _rewrite(
+    repository: Repository, index: Index, chosen: list[Use], known: _Known, progress: Optional[Progress]
+) -> None:
     """Copy what is needed into new packs and publish those; payloads are copied as they stand."""
     packs = PackWriter(repository, OWNER)
     since = done = 0
@@ -233,9 +263,10 @@ def _rewrite(repository: Repository, index: Index, chosen: list[Use], progress: 
         packs.sync()
         if packs.published:
             publish_records(repository, packs.published, OWNER)
+        known.written.update(place.pack for _digest, place in packs.published)
         packs.published.clear()
 
-    with closing(packs), storing(repository.root):
+    with closing(BlockReader(repository, index)) as reader, closing(packs), storing(repository.root):
         for number, use in enumerate(sorted(chosen, key=lambda use: use.pack)):
             file = repository.pack_file(use.pack.hex())
             if digest_fault(file, use.pack)[1]:
@@ -243,6 +274,8 @@ def _rewrite(repository: Repository, index: Index, chosen: list[Use], progress: 
             with open(open_published(file), "rb", buffering=0) as stream:
                 for digest, place in sorted((_record(index, one) for one in use.needed), key=lambda one: one[1].offset):
                     payload = os.pread(stream.fileno(), place.stored, place.offset)
+                    # Its pack is as it was written; but only a block that is what it says is worth keeping.
+                    reader.plain(digest, place, payload)
                     packs.add(digest, place.length, place.compression, payload, place.encryption)
                     since += len(payload)
                     if since >= CHECKPOINT:
@@ -254,10 +287,10 @@ def _rewrite(repository: Repository, index: Index, chosen: list[Use], progress: 
         publish()
 
 
-def _sweep(repository: Repository, references: References, clock: Clock, wait: float, result: Pruned) -> None:
+def _sweep(repository: Repository, known: _Known, clock: Clock, wait: float, result: Pruned) -> None:
     """Alone: switch the index to the packs in which something is needed, then delete the others."""
     with alone(repository, clock, wait), storing(repository.root):
-        survey = _survey(repository, references)
+        survey = _survey(repository, known)
         index, doomed = survey.index, {use.pack for use in survey.empty}
         gone = doomed | index.missing
         touched = [file for file in index.files if gone.intersection(file.packs)]

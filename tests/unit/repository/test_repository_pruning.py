@@ -143,6 +143,33 @@ def test_a_block_that_stands_twice_is_kept_once(filled: World, tmp_path: Path) -
     assert size(filled) < once and done.rewritten == 0 and filled.faults() == []
 
 
+@pytest.mark.parametrize("rotten", ["first", "second"])
+def test_of_two_copies_the_intact_one_stays(filled: World, rotten: str) -> None:
+    repository = Repository.open(filled.repository)
+    index = Index(repository)
+    writer = packs.PackWriter(repository, "pc2")
+    places = [one for pack in sorted(index.packs()) for one in packs.scan(repository.pack_file(pack.hex()))]
+    for digest, place in places:
+        payload = repository.pack_file(place.pack.hex()).read_bytes()[place.offset : place.offset + place.stored]
+        writer.add(digest, place.length, place.compression, payload, place.encryption)
+    writer.flush()
+    writer.sync()
+    index.publish(writer.published, "pc2")
+    for digest, place in places if rotten == "first" else writer.published:
+        if digest[0] % 2:
+            with repository.pack_file(place.pack.hex()).open("r+b") as file:
+                file.seek(place.offset + place.stored // 2)
+                file.write(b"rotten")
+    try:
+        prune(filled)
+    except ContinuityError as error:
+        assert "damaged repository" in str(error)
+    restored = filled.restore()
+    assert restored.failed == {}
+    for name in ("stays", "changes", "new/0", "new/5"):
+        assert filled.restored(name).read_bytes() == (filled.tree / name).read_bytes()
+
+
 def test_leftovers_of_killed_writers_go(filled: World) -> None:
     stray = Path(filled.repository, "packs/ab", "ab" * 32 + ".pack")
     stray.parent.mkdir(exist_ok=True)
