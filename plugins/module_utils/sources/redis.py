@@ -13,9 +13,11 @@ import os
 import socket
 import ssl
 import struct
+import time
 from array import array
 from contextlib import closing
-from typing import BinaryIO, Optional, Protocol
+from functools import cache
+from typing import BinaryIO, Protocol
 
 from ..effects import Runner
 from ..journal.durable import write_all
@@ -23,6 +25,7 @@ from .databases import Database, DatabaseError
 
 PORT = 6379
 CONNECT_SECONDS = 15.0
+SILENT_SECONDS = 60.0
 _PIECE = 1024 * 1024
 _LONGEST_REPLY = 64 * 1024
 _MAGIC = b"REDIS"
@@ -43,14 +46,14 @@ def dump(database: Database, path: str, _runner: Runner) -> None:
     """Leave the RDB file in ``path``. Raises DatabaseError, OSError."""
     try:
         with closing(_connect(database)) as connection:
-            # Between two pieces the server may be writing the file: it says so with empty lines.
-            connection.settimeout(database.timeout)
+            # While the server writes the file it says so every second, with an empty line.
+            connection.settimeout(SILENT_SECONDS)
             with connection.makefile("rb") as stream:
                 _log_in(database, connection, stream)
                 connection.sendall(b"*1\r\n$4\r\nSYNC\r\n")
                 _receive(database, stream, path)
     except socket.timeout as error:
-        raise DatabaseError(f"It did not answer within {database.timeout:g} s", where=database.name) from error
+        raise DatabaseError(f"It did not answer within {SILENT_SECONDS:g} s", where=database.name) from error
     prove(database.name, path)
 
 
@@ -89,8 +92,10 @@ def _log_in(database: Database, connection: socket.socket, stream: _Stream) -> N
 
 
 def _receive(database: Database, stream: _Stream, path: str) -> None:
+    deadline = time.monotonic() + database.timeout
     reply = b"\n"
     while reply == b"\n":
+        _check(deadline, database)
         reply = stream.readline(_LONGEST_REPLY)
     if not reply.startswith(b"$") or not reply[1:].strip().isdigit():
         fix = "Give the password file" if reply.startswith(b"-NOAUTH") else None
@@ -99,6 +104,7 @@ def _receive(database: Database, stream: _Stream, path: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         while left:
+            _check(deadline, database)
             piece = stream.read(min(_PIECE, left))
             if not piece:
                 raise DatabaseError(f"It closed the connection {left} bytes too early", where=database.name)
@@ -106,6 +112,11 @@ def _receive(database: Database, stream: _Stream, path: str) -> None:
             left -= len(piece)
     finally:
         os.close(descriptor)
+
+
+def _check(deadline: float, database: Database) -> None:
+    if time.monotonic() > deadline:
+        raise DatabaseError(f"Its dump did not end within {database.timeout:g} s", where=database.name)
 
 
 def _text(reply: bytes) -> str:
@@ -131,15 +142,9 @@ def prove(name: str, path: str) -> None:
             )
 
 
-_tables: Optional[list[array[int]]] = None
-
-
 def crc64(file: BinaryIO, length: int) -> int:
     """CRC-64 of the next bytes of a file, eight at a time by four tables."""
-    global _tables
-    if _tables is None:
-        _tables = _make_tables()
-    lowest, low, high, highest = _tables
+    lowest, low, high, highest = _tables()
     checksum = 0
     while length:
         piece = file.read(min(_PIECE, length))
@@ -164,7 +169,8 @@ def _byte(index: int, checksum: int) -> int:
     return value ^ checksum >> 8
 
 
-def _make_tables() -> list[array[int]]:
+@cache
+def _tables() -> list[array[int]]:
     """For each of the four 16-bit words of eight bytes, what it adds to the checksum."""
     bytewise = [_byte(value, 0) for value in range(256)]
 

@@ -297,6 +297,21 @@ def test_redis_that_wants_a_password(redis_server: Redis, place: Place) -> None:
     assert "refuses the password" in problems(taken)[0][1] and "nothing-of-that-kind" not in problems(taken)[0][1]
 
 
+def test_a_redis_that_takes_too_long(redis_server: Redis, place: Place) -> None:
+    password = place.folder / "password"
+    password.write_text(PASSWORD)
+    for number in range(15):
+        redis_server.ask(f"SET key{number} value")
+    redis_server.ask("CONFIG SET rdb-key-save-delay 100000")
+    try:
+        slow = Database(name="cache", type="redis", port=redis_server.port, password_file=str(password), timeout=0.5)
+        ((kind, message),) = problems(place.take(slow))
+    finally:
+        redis_server.ask("CONFIG SET rdb-key-save-delay 0")
+        redis_server.ask("FLUSHALL")
+    assert kind == "redis" and "did not end within 0.5 s" in message
+
+
 def test_every_changed_bit_of_an_rdb_is_noticed(redis_server: Redis, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text(PASSWORD)
