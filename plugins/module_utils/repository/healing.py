@@ -25,7 +25,17 @@ from .blocks import BlockReader
 from .faults import DamagedError
 from .good_copies import MOST, GoodCopy, live_blocks, mended
 from .index import Index, IndexFile
-from .layout import Repository, canonical, make_folder, read_published, sha256, storing, sync_folder, timestamp
+from .layout import (
+    Repository,
+    canonical,
+    is_digest,
+    make_folder,
+    read_published,
+    sha256,
+    storing,
+    sync_folder,
+    timestamp,
+)
 from .locks import alone, writing
 from .packs import Place, scan
 from .references import References
@@ -228,8 +238,7 @@ class Healing:
         index = Index(repository)
         named = index.packs()
         found: list[tuple[bytes, Place]] = []
-        for file in sorted(repository.packs.glob("??/*.pack")):
-            pack = bytes.fromhex(file.stem)
+        for pack, file in sorted(_pack_files(repository).items()):
             if pack in named:
                 continue
             if pack not in bad and digest_fault(file, pack)[1]:
@@ -319,15 +328,20 @@ class Healing:
             for pack in sorted(gone):
                 self._set_aside(repository.pack_file(pack.hex()), remove=True)
             known = Index(repository).packs()
-            there = {bytes.fromhex(file.stem) for file in repository.packs.glob("??/*.pack")}
-            if there <= known:
+            if _pack_files(repository).keys() <= known:
                 # Every pack has its place in another index file: the damaged ones tell nothing more.
                 for where in lost_index:
                     file = self._root / where
                     # What was made from the packs may be the very same file.
-                    if file.exists() and digest_fault(file, bytes.fromhex(file.stem))[1]:
+                    if file.exists() and (not is_digest(file.stem) or digest_fault(file, bytes.fromhex(file.stem))[1]):
                         file.unlink()
                 sync_folder(repository.index)
+
+
+def _pack_files(repository: Repository) -> dict[bytes, Path]:
+    """The pack files by their names; other files may lie there too."""
+    files = repository.packs.glob("??/*.pack")
+    return {bytes.fromhex(file.stem): file for file in files if is_digest(file.stem)}
 
 
 def _replaceable(index: Index, references: References, bad: set[bytes]) -> set[bytes]:
@@ -367,11 +381,12 @@ def _entry(line: bytes) -> Optional[Entry]:
     """What a line of a chain says, if it is whole and its own hash is right."""
     try:
         entry = json.loads(line)
+        if not isinstance(entry, dict) or not isinstance(entry.get("previous"), str):
+            return None
+        sound = chain.canonical(entry).encode() + b"\n" == line and entry.get("hash") == chain.digest(entry)
     except (ValueError, RecursionError):
+        # No JSON, or numbers that JSON does not have.
         return None
-    if not isinstance(entry, dict) or not isinstance(entry.get("previous"), str):
-        return None
-    sound = chain.canonical(entry).encode() + b"\n" == line and entry.get("hash") == chain.digest(entry)
     return entry if sound else None
 
 
