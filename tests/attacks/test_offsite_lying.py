@@ -313,3 +313,37 @@ def test_an_object_without_an_end_is_not_waited_for(fleet: Fleet, tmp_path: Path
         checked = copies.verify(fleet.copy(port), [fleet.private], level="data")
         assert len(checked.damaged) == checked.objects
         assert set(checked.damaged.values()) == {"The object is larger than it can be"}
+
+
+class Maze(PlainHandler):
+    """Speaks WebDAV, and has a folder in every folder."""
+
+    def do_PROPFIND(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        path = self.path.rstrip("/")
+        folder = "<resourcetype><collection/></resourcetype>"
+        listed = "".join(
+            f"<response><href>{name}</href><propstat><prop>{folder}</prop></propstat></response>"
+            for name in (path + "/", path + "/deeper/", path + "/../up/", "/elsewhere/")
+        )
+        self._answer(207, f'<?xml version="1.0"?><multistatus xmlns="DAV:">{listed}</multistatus>'.encode())
+
+
+class Bomb(Maze):
+    """Answers with entities that would grow without an end."""
+
+    def do_PROPFIND(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        bomb = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+        self._answer(207, f'<?xml version="1.0"?>{bomb}<multistatus xmlns="DAV:">&b;</multistatus>'.encode())
+
+
+@pytest.mark.parametrize(
+    ("handler", "said"), [(Maze, "without an end"), (Bomb, "not one of WebDAV")], ids=lambda one: str(one)[-20:]
+)
+def test_a_listing_without_an_end_is_not_followed(
+    fleet: Fleet, tmp_path: Path, handler: type[PlainHandler], said: str
+) -> None:
+    with served(type("Hostile", (handler,), {"root": tmp_path / "far"})) as port:
+        with pytest.raises(OffsiteError, match=said):
+            fleet.send(fleet.copy(port))

@@ -24,6 +24,7 @@ _PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _ASIDE = ".part"
 _LIST = b'<?xml version="1.0"?><propfind xmlns="DAV:"><prop><getcontentlength/><resourcetype/></prop></propfind>'
+_DEEPEST = 8
 _MOST_LISTED = 64 * 1024 * 1024
 
 
@@ -68,7 +69,15 @@ class WebDav:
                 self._moves = False
                 self._request("DELETE", aside)
                 return self.put(name, source)
+            if status == 404 and self._holds(name, source):
+                # It was moved, and the answer to that was lost.
+                return None
             self._expect(status, "write", name, (201, 204))
+        return None
+
+    def _holds(self, name: str, source: Path) -> bool:
+        peek = self.peek(name)
+        return peek is not None and peek.size == source.stat().st_size
 
     def get(self, name: str, target: Path, most: int) -> None:
         def save(answer: http.client.HTTPResponse) -> None:
@@ -107,6 +116,8 @@ class WebDav:
                 "This server does not list what it holds", where=self.where, fix="Use one that speaks WebDAV (PROPFIND)"
             )
         for name, size in self._folder(prefix.rstrip("/")):
+            if size is None and name.count("/") >= _DEEPEST:
+                raise OffsiteError("The server lists folders in folders without an end", where=self._full(name))
             if size is None:
                 yield from self.list(name + "/")
             elif not name.endswith(_ASIDE):
