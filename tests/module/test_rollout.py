@@ -140,6 +140,10 @@ def test_the_rollback_playbook_takes_the_last_rollout_back_once(operator):
     operator.fleet.change("Worker", note="3")
     assert operator.run("rollout") == 0, operator.said
     assert "Worker 0." in operator.said, "the interruption of an agent without socket is told"
+    assert operator.run("rollback", "--check") == 0, operator.said
+    assert "would be replaced; nothing was done" in operator.said
+    assert '"continuity_result": "unchanged"' in operator.said
+    assert operator.fleet.notes() != notes
     assert operator.run("rollback", "-e", "continuity_rollback_quarantine=false") == 0, operator.said
     assert operator.fleet.notes() == notes
     assert operator.run("rollback") == 0
@@ -157,10 +161,49 @@ def test_a_killed_controller_is_resumed_by_the_same_request_and_refused_for_anot
     assert "a rollout is unfinished" in operator.said
     assert operator.run("status") == 0
     assert "UNFINISHED" in operator.said
+    point = operator.fleet.open("pc2").ledger.state().unfinished.restore_point
     assert operator.run("rollout") == 0, operator.said
     assert "resume: going on with an unfinished rollout" in operator.said
+    assert f"Restore point: {point}." in operator.said, "the one that was taken, not one of this run"
+    assert list((Path(operator.fleet.root("pc2")) / "repository").rglob("*")), "and it was taken"
     notes = operator.fleet.notes()
     assert (notes["Api"], notes["Sink"]) == ("4", "4")
+
+
+def test_a_host_that_somebody_else_holds_is_not_touched_and_nothing_is_said_to_be_taken_back(operator):
+    operator.fleet.change("Sink", note="8")
+    held, other = operator.fleet.open("pc2").lease, operator.fleet.open("mainpc").lease
+    held.acquire("somebody", "else", 120)
+    assert operator.run("rollout") == 2
+    assert "somebody (run else) may change this host until" in operator.said
+    assert "taken back" not in operator.said.lower()
+    assert other.live() is None, "given back"
+    assert held.release("somebody", "else")
+    operator.fleet.change("Sink", note="4")
+
+
+def test_who_loses_a_host_to_another_run_does_not_say_that_it_was_taken_back(operator):
+    notes = operator.fleet.notes()
+    operator.fleet.change("Sink", note="8")
+    rollout = subprocess.Popen(
+        operator.fleet.command("rollout", "--skip-tags", "snapshot", "-e", "continuity_bake_seconds=30"),
+        env=operator.fleet.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: operator.fleet.notes()["Sink"] == "8", 120, "the first wave")
+    host = operator.fleet.open("pc2")
+    assert host.ledger.state().unfinished.restore_point is None, "none was taken, so none is named"
+    lease = host.lease
+    lease.acquire(lease.holder().owner, "another", 60)
+    said = rollout.communicate(timeout=120)[0]
+    assert rollout.returncode == 2
+    assert "WAS NOT TAKEN BACK on pc2." in said
+    assert '"continuity_result": "failed"' in said
+    assert lease.release(lease.holder().owner, "another")
+    assert operator.run("rollback", "-e", "continuity_rollback_quarantine=false") == 0, operator.said
+    assert operator.fleet.notes() == notes
+    operator.fleet.change("Sink", note="4")
 
 
 def test_a_host_goes_back_by_itself_when_nobody_confirms(operator):
@@ -237,3 +280,17 @@ def test_hosts_outside_of_the_limit_stay_as_they_are(operator):
     assert operator.fleet.notes() == {**notes, "Sink": "6"}
     assert operator.run("rollout") == 0, operator.said
     assert operator.fleet.notes() == {**notes, "Sink": "6", "Base": "6"}
+
+
+def test_status_names_what_is_damaged_and_the_next_run_puts_it_back(operator):
+    host = operator.fleet.open("pc2")
+    damaged = Path(host.releases.path(host.ledger.state().current)) / "code/shared/serve.py"
+    damaged.write_text("damaged\n")
+    assert operator.run("status", "-e", "continuity_status_verify=true") == 0, operator.said
+    assert "damaged: code/shared/serve.py: changed" in operator.said
+    assert '"continuity_result": "differs"' in operator.said
+    assert " confirmed " in operator.said, "the last events, each with what it is about"
+    assert operator.run("rollout") == 0, operator.said
+    assert operator.run("status", "-e", "continuity_status_verify=true") == 0, operator.said
+    assert "damaged" not in operator.said
+    assert '"continuity_result": "as it should be"' in operator.said

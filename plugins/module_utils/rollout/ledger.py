@@ -17,7 +17,7 @@ from typing import Any, Mapping, Optional, Sequence
 from ..effects import Clock
 from ..errors import ContinuityError
 from ..journal.chain import Chain, Entry, canonical
-from ..journal.durable import write_file
+from ..journal.durable import make_directory, write_file
 from .model import STATES, Plan
 from .plan_document import from_document, to_document
 
@@ -33,7 +33,7 @@ class UnfinishedRun:
     ``stage`` is the furthest of ``model.STATES`` that it is in now; ``activated_agents`` are in the
     order of their activation; ``deadline`` is in the seconds of ``Clock.monotonic`` of the boot named
     by ``boot_id``, None before the dead man was armed; ``waves_verified`` lists passed waves only, also
-    those in which nothing had to be activated here.
+    those in which nothing had to be activated here; ``restore_point`` is the one taken before it began.
     """
 
     run: str
@@ -48,6 +48,7 @@ class UnfinishedRun:
     deadline: Optional[float] = None
     boot_id: str = ""
     deadman_seconds: float = 0.0
+    restore_point: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,14 @@ def _advanced(unfinished: Optional[UnfinishedRun], event: str, entry: Mapping[st
         same = unfinished is not None and unfinished.plan_hash == entry["plan"]
         if unfinished is not None and same:
             return replace(unfinished, run=entry["run"])
-        return UnfinishedRun(entry["run"], entry["plan"], entry["request"], entry["release"], entry["previous_release"])
+        return UnfinishedRun(
+            entry["run"],
+            entry["plan"],
+            entry["request"],
+            entry["release"],
+            entry["previous_release"],
+            restore_point=entry.get("restore_point"),
+        )
     if unfinished is None:
         return None
     if event == "resumed":
@@ -218,13 +226,13 @@ class Ledger:
                 raise LedgerError(reason, where=self.path, fix="Look at the host with the status playbook")
 
         time = datetime.fromtimestamp(self._clock.now(), timezone.utc).isoformat(timespec="milliseconds")
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        make_directory(self.folder)
         return self._chain.append({**fields, "time": time, "host": self._host, "event": event}, admit)
 
     def save_plan(self, plan: Plan) -> None:
         """Keep the plan that entries will name, durable when this returns."""
         folder = os.path.join(self.folder, "plans")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_directory(folder)
         content = canonical(to_document(plan)) + "\n"
         write_file(os.path.join(folder, f"{_plain(plan.plan_hash)}.json"), content.encode())
 

@@ -121,6 +121,7 @@ def to_plain(observation: Observation) -> dict[str, Any]:
             "waves_activated": list(run.waves_activated),
             "waves_verified": list(run.waves_verified),
             "activated_agents": list(run.activated_agents),
+            "restore_point": run.restore_point,
         },
         "agents": {
             name: {

@@ -36,6 +36,7 @@ OBJECTIVE_SECONDS = 300.0
 """How long a rollback may take (RO4)."""
 PARALLEL = 8
 NOTHING = "the last rollout was taken back already, or never began here; name a release to go further back"
+PUT_BACK = "Stage the same content again, which puts the files back, then roll back once more"
 
 
 class RollbackError(ContinuityError):
@@ -150,7 +151,7 @@ def roll_back(host: Host, wish: Wish, *, only_if_due: bool = False) -> RollbackR
         plan = _plan(host, way)
         batch, pointed = _go_back(host, wish, plan, target)
         seconds = round(host.clock.monotonic() - begun, 3)
-        problems = batch.failures + [f"release {way.to}: {one}" for one in damage]
+        problems = batch.failures + [f"{one} since {way.to} was staged. {PUT_BACK}" for one in damage]
         quarantined = wish.quarantine and way.from_release is not None and way.from_release != way.to
         _record(host, wish, way, batch, seconds, problems, quarantined)
         if wish.stop_deadman and not problems:
@@ -188,7 +189,7 @@ def _target(host: Host, wish: Wish, way: Way) -> tuple[Optional[Release], list[s
         raise RollbackError(
             f"release {wish.to} is not as it was staged: {first_problem(damage)}",
             where=host.name,
-            fix="Stage the same content again, which puts the files back, or name another release",
+            fix=f"{PUT_BACK}, or name another release",
         )
     return target, damage
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from small_fleet import AGENTS, SmallFleet
@@ -125,6 +126,22 @@ def test_a_release_that_answers_unhealthy_fails_its_wave(small_fleet):
     rollout = Rollout(small_fleet, "r-bad", run="run2")
     (failed,) = [result for result in rollout.wave(1) if result.changed]
     assert "not healthy within 6 s" in failed.batch.failures[0]
+    assert all(result.ok for result in rollout.back())
+    assert small_fleet.notes() == dict.fromkeys(EVERYONE, "1")
+
+
+def test_a_damaged_file_of_the_release_before_is_told_with_what_to_do(small_fleet):
+    installed(small_fleet)
+    small_fleet.change("Worker", note="bad", status="crash")
+    small_fleet.stage("r-bad")
+    rollout = Rollout(small_fleet, "r-bad", run="run2")
+    rollout.wave(1)
+    damaged = Path(small_fleet.root("mainpc")) / "releases/r-1/code/agents/base.py"
+    content = damaged.read_text()
+    damaged.write_text(content + "# damaged\n")
+    (back,) = [result for result in rollout.back() if not result.ok]
+    assert back.message.startswith("code/agents/base.py: changed since r-1 was staged. Stage the same content again")
+    damaged.write_text(content)
     assert all(result.ok for result in rollout.back())
     assert small_fleet.notes() == dict.fromkeys(EVERYONE, "1")
 

@@ -86,6 +86,15 @@ def test_a_later_armed_moves_the_deadline_and_not_the_stage(ledger):
     assert (run.deadline, run.boot_id, run.deadman_seconds, run.stage) == (99.0, "boot", 180.0, "activated")
 
 
+def test_a_resumed_run_keeps_the_restore_point_that_it_began_with(ledger):
+    fields = {"plan": "p", "request": "q", "release": "R1", "previous": None, "digest": "d"}
+    ledger.append("staged", run="run1", restore_point="rp-run1", **fields)
+    arm(ledger)
+    ledger.append("resumed", run="run2", plan="p", owner="o")
+    run = ledger.state().unfinished
+    assert (run.run, run.restore_point) == ("run2", "rp-run1")
+
+
 def test_only_a_passed_gate_verifies(ledger):
     stage(ledger, "R1")
     arm(ledger)
