@@ -184,8 +184,6 @@ def test_states_of_agents_are_told_without_secrets(operator: Operator, tmp_path:
     [
         ("backup", {"root": "{tmp}"}, "nothing to take a snapshot of"),
         ("backup", {"root": "{tmp}", "backup_id": "today", "source_paths": ["{tmp}"]}, "not the name of a backup"),
-        ("backup", {"root": "{tmp}", "source_paths": ["/nonexistent"]}, "does not exist: /nonexistent"),
-        ("backup", {"root": "{tmp}", "backup_type": "differential"}, "value of backup_type must be one of"),
         ("backup_info", {"destination": "{tmp}", "backup_id": NAME}, f"There is no {NAME} here"),
         ("backup_info", {"destination": "{tmp}", "expected": "00"}, "backup_id"),
     ],

@@ -216,6 +216,7 @@ def test_what_is_written_is_what_is_read(wish: Wish, programs: Programs) -> None
     [
         ("Daily", {"at": "02:00"}, "its name"),
         ("daily", {}, "does not say when"),
+        ("daily", None, "is no list of settings"),
         ("daily", {"at": "noon"}, "is no time"),
         ("daily", {"at": "02:00", "make": "copy"}, "make is 'copy'"),
         ("daily", {"at": "02:00", "colour": "red"}, "colour: there is no such setting"),
