@@ -234,9 +234,10 @@ def test_an_endpoint_that_goes_away_midway_is_said_and_what_was_sent_is_kept(tmp
             copies.send(sender.repository, copy, [sender.public], None, CLOCK, progress=watch)
         direct = Copy(Destination(server.url, **server.options))
         kept = len(list((tmp_path / "plain").rglob("*.pack.age")))
-        assert 0 < kept < 6
+        assert 3 <= kept < 6
         _plan, sent = copies.send(sender.repository, direct, [sender.public], None, CLOCK)
-        assert len([name for name in sent.sent if name.endswith(".pack.age")]) == 6 - kept
+        # Three were proven; what arrived cut off, or unproven, may be sent again.
+        assert 6 - kept <= len([name for name in sent.sent if name.endswith(".pack.age")]) <= 3
         sender.whole(direct, newest, tmp_path / "target")
 
 
