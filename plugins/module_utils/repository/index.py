@@ -110,7 +110,7 @@ class Index:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._added: dict[bytes, Place] = {}
+        self._added: set[bytes] = set()
         self.files: list[IndexFile] = []
         self.damaged: list[DamagedError] = []
         self.missing: set[bytes] = set()
@@ -155,9 +155,7 @@ class Index:
 
     def places(self, digest: bytes) -> list[Place]:
         """Every place at which a block stands; empty when it is unknown."""
-        added = self._added.get(digest)
-        found = [place for file in self.files for place in file.find(digest)]
-        return [added, *found] if added else found
+        return [place for file in self.files for place in file.find(digest)]
 
     def packs(self) -> set[bytes]:
         return {pack for file in self.files for pack in file.packs}
@@ -165,8 +163,8 @@ class Index:
     def publish(self, blocks: Sequence[tuple[bytes, Place]], owner: str) -> None:
         """Publish an index file for these blocks, whose packs are durable."""
         if blocks:
-            publish_records(self._repository, blocks, owner)
-            self._added.update(blocks)
+            self.files.append(IndexFile(publish_records(self._repository, blocks, owner)))
+            self._added.update(digest for digest, _place in blocks)
 
     def merge(self, owner: str) -> bool:
         """Replace the small index files by one, when there are many; whether there were."""
@@ -193,7 +191,7 @@ class Index:
         sync_folder(self._repository.index)
 
 
-def publish_records(repository: Repository, blocks: Sequence[tuple[bytes, Place]], owner: str) -> None:
+def publish_records(repository: Repository, blocks: Sequence[tuple[bytes, Place]], owner: str) -> Path:
     """Publish an index file for these blocks, whose packs are durable."""
     packs = sorted({block[1].pack for block in blocks})
     number = {pack: position for position, pack in enumerate(packs)}
@@ -209,7 +207,7 @@ def publish_records(repository: Repository, blocks: Sequence[tuple[bytes, Place]
         )
         for digest, place in blocks
     )
-    _write(repository, packs, records, owner)
+    return _write(repository, packs, records, owner)
 
 
 def _write(repository: Repository, packs: Sequence[bytes], records: Iterable[bytes], owner: str) -> Path:

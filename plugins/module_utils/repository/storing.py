@@ -18,6 +18,8 @@ from .naming import Blocks
 from .packs import PackWriter
 
 CHECKPOINT = 256 * 1024 * 1024
+_CHECKPOINT_BLOCKS = 32 * 1024
+"""What is not yet in an index costs memory for each block. Later ones hold more, so that they stay few."""
 _WINDOW = 8
 
 
@@ -79,7 +81,8 @@ class Storage:
         self._new.add(block.digest)
         self.new_blocks += 1
         self._since_checkpoint += len(block.payload)
-        if self._since_checkpoint >= CHECKPOINT:
+        most = max(_CHECKPOINT_BLOCKS, self.new_blocks // 8)
+        if self._since_checkpoint >= CHECKPOINT or len(self._new) >= most:
             self.publish()
 
     def close(self) -> None:

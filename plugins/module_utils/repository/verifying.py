@@ -97,6 +97,7 @@ def verify(
     try:
         with ThreadPoolExecutor(max_workers=CORES) as pool:
             run = _Run(reader, pool, result, progress)
+            needed = run.blocks = None if chosen is None else set()
             if level == "files" and chosen is None:
                 packs.run(pool, ())
                 result.damaged.update(packs.packs)
@@ -104,7 +105,7 @@ def verify(
                 run.snapshot(manifest, run.read if level == "files" else run.resolve)
             run.settle(0)
             if level == "data":
-                packs.run(pool, None if chosen is None else run.blocks, chosen is None, run.seen)
+                packs.run(pool, needed, chosen is None, run.seen)
                 result.damaged.update(packs.packs)
                 run.name(wanted, packs.blocks)
     finally:
@@ -119,7 +120,7 @@ def verify(
 
 
 class _Run:
-    """One run over snapshots. ``blocks`` are the digests of all that they need."""
+    """One run over snapshots. ``blocks`` collects the digests of all that they need, if it is a set."""
 
     def __init__(
         self, reader: BlockReader, pool: ThreadPoolExecutor, result: Verified, progress: Optional[Progress]
@@ -131,7 +132,7 @@ class _Run:
         self._batch_bytes = 0
         self._pending: Deque[Future[list[tuple[str, str]]]] = deque()
         self._read = 0
-        self.blocks: set[bytes] = set()
+        self.blocks: Optional[set[bytes]] = None
 
     def snapshot(self, manifest: Manifest, check: Callable[[str, Content], None]) -> None:
         """Check the list of entries, and with ``check`` each content that was not seen before."""
@@ -143,7 +144,8 @@ class _Run:
                 # The same block of entries at the same place of a walk says the same.
                 key = (segment, order.state, manifest.sources)
                 if key not in self._segments:
-                    self.blocks.add(segment.block)
+                    if self.blocks is not None:
+                        self.blocks.add(segment.block)
                     counts = _zero()
                     for entry in segment_entries(self._reader, segment, order):
                         _count(counts, entry)
@@ -178,7 +180,8 @@ class _Run:
                 else:
                     digest = bytes.fromhex(part)
                     size += self._reader.length(digest)
-                    self.blocks.add(digest)
+                    if self.blocks is not None:
+                        self.blocks.add(digest)
             if size != wanted.size:
                 raise DamagedError("The blocks of a file do not have its size")
         except DamagedError as error:
