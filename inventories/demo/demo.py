@@ -325,6 +325,9 @@ def stop(console: Console) -> int:
 
 
 def main() -> int:
+    if sys.argv[1:] not in ([], ["stop"]):  # a slip must not begin anew where a fleet was kept
+        print(f"usage: demo.py [stop]\n\n{__doc__}")
+        return 0 if set(sys.argv[1:]) & {"-h", "--help"} else 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being ended is being interrupted: stop everything
     stopping = sys.argv[1:] == ["stop"]
     console = Console(1 if stopping else len(STEPS) + 1)

@@ -152,3 +152,13 @@ def test_a_program_that_fails_is_shown_with_its_log_and_how_to_run_it_again(
     assert "  | 24\n" not in shown
     assert str(tmp_path / "demo/demo-logs/broken.log") in shown
     assert "Again, only this: CONTINUITY_DEMO=" in shown
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("status", 2)])
+def test_an_argument_that_it_does_not_know_starts_nothing(
+    demo: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argument: str, status: int
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["demo.py", argument])
+    assert demo.main() == status
+    assert "usage: demo.py [stop]" in capsys.readouterr().out
+    assert not demo.FOLDER.exists()
