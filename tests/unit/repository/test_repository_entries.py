@@ -112,3 +112,32 @@ def test_what_the_source_says_is_compared_without_what_the_writer_saw() -> None:
     assert entries.without_seen(one) == entries.without_seen(other)
     assert entries.line_path(one) == b"/s/a"
     assert one.startswith(entries.opening(b"/s/a", b"1.2.3.4"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"mode": 0o7777},
+        {"mode": 0},
+        {"size": 0},
+        {"mtime": 1_769_824_800_123_456_789},
+        {"mtime": 9_223_372_036_854_775_807},
+        {"mtime": -5},
+        {"uid": 2**32 - 1},
+        {"path": "/s/with blank/.hidden/..name"},
+        {"path": "/s/%0A"},
+        {"path": "/s/\u00e9"},
+        {"seen": "1.2.3.4", "kind": "sqlite"},
+        {"user": "j\u00f6rg"},
+        {"blocks": [DIGEST, "c" * 64]},
+        {"blocks": [DIGEST, 4096]},
+        {"blocks": []},
+        {"hard_link": "1.2"},
+        {"unsettled": True},
+    ],
+)
+def test_the_common_line_is_read_as_any_other(changes: dict[str, Any]) -> None:
+    fields = {**FILE, **changes}
+    compact = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    assert entries.parse(compact) == entries.parse(json.dumps(fields, ensure_ascii=False).encode())

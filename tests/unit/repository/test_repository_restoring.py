@@ -14,6 +14,9 @@ import pytest
 
 from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository import manifests
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.index import Index
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
 
 
 def in_place(world: Any, **options: Any) -> Any:
@@ -176,3 +179,23 @@ def test_where_nothing_can_be_written_it_says_so(world: Any, monkeypatch: pytest
     monkeypatch.undo()
     assert list(world.restored("").iterdir()) == []
     assert world.restore().created == [f"{world.tree}/a"]
+
+
+def test_one_path_is_restored_without_the_lists_of_others(world: Any) -> None:
+    """Blocks of entries that hold nothing of it are not even read: here they cannot be."""
+    world.write({f"{folder}/{number:04d}": b"%d" % number for folder in "abc" for number in range(1100)})
+    world.take()
+    manifest = manifests.find(Repository.open(world.repository), "latest")
+    assert len(manifest.segments) > 2
+    index = Index(Repository.open(world.repository))
+    (pack,) = Path(world.repository, "packs").glob("*/*")
+    content = bytearray(pack.read_bytes())
+    (place,) = index.places(manifest.segments[0].block)
+    content[place.offset + place.stored // 2] ^= 1
+    pack.write_bytes(bytes(content))
+    for wanted, count in (("c/1099", 1), ("c", 1101)):
+        done = world.restore(include=[f"{world.tree}/{wanted}"])
+        assert done.matched == count and not done.failed
+    assert world.restored("c/1099").read_bytes() == b"1099"
+    with pytest.raises(ContinuityError):
+        world.restore()

@@ -27,9 +27,10 @@ def test_each_damaged_file_is_named(world: Any) -> None:
     where = content.index((world.tree / "file-4").read_bytes())
     content[where + 250] ^= 0x10
     pack.write_bytes(bytes(content))
-    of_pack, of_file = world.faults()
-    assert of_pack.startswith(str(pack))
-    assert f"{world.tree}/file-4" in of_file and "was changed" in of_file
+    for level in ("data", "files"):
+        of_pack, of_file = world.faults(level=level)
+        assert of_pack.startswith(str(pack))
+        assert f"{world.tree}/file-4" in of_file and "was changed" in of_file
     assert world.faults(level="manifest") == []
 
 
@@ -78,3 +79,28 @@ def test_any_single_flipped_bit_of_an_index_or_a_manifest_is_noticed(world: Any)
             assert world.faults(level="manifest"), (file, place)
         file.write_bytes(content)
     assert world.faults() == []
+
+
+def test_a_block_with_another_intact_copy_is_no_fault_of_its_files(world: Any) -> None:
+    from ansible_collections.fleetops.continuity.plugins.module_utils.repository.index import Index
+    from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
+    from ansible_collections.fleetops.continuity.plugins.module_utils.repository.packs import PackWriter, scan
+
+    world.write({"large": os.urandom(700_000)})
+    world.take()
+    repository = Repository.open(world.repository)
+    (pack,) = Path(world.repository, "packs").glob("*/*")
+    content, writer = bytearray(pack.read_bytes()), PackWriter(repository, "pc2")
+    for digest, place in reversed(list(scan(pack))):
+        payload = bytes(content[place.offset : place.offset + place.stored])
+        writer.add(digest, place.length, place.compression, payload)
+    writer.flush()
+    writer.sync()
+    Index(repository).publish(writer.published, "pc2")
+    content[200_000] ^= 1
+    pack.write_bytes(bytes(content))
+    for level in ("data", "files"):
+        (only,) = world.faults(level=level)
+        assert only.startswith(str(pack))
+    assert world.restore().failed == {}
+    assert world.restored("large").read_bytes() == (world.tree / "large").read_bytes()
