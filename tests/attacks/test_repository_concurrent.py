@@ -21,7 +21,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils import mainten
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 
-ROUNDS = int(os.environ.get("CONTINUITY_ATTACKS", "12"))
+ROUNDS = int(os.environ.get("CONTINUITY_ATTACKS", "8"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 COMMON = """\

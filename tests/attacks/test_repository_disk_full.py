@@ -21,7 +21,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils import mainten
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 
-POINTS = int(os.environ.get("CONTINUITY_ATTACKS", "12"))
+POINTS = int(os.environ.get("CONTINUITY_ATTACKS", "8"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 FILES = 100
 SIZE = 20_000

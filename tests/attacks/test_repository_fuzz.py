@@ -27,7 +27,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.errors import 
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import canonical, sha256
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.verifying import Verified
 
-FUZZ = int(os.environ.get("CONTINUITY_ATTACKS", "20"))
+FUZZ = int(os.environ.get("CONTINUITY_ATTACKS", "15"))
 SEED = int(os.environ.get("ATTACK_SEED", "20260131"))
 SECONDS = 10.0
 MEMORY = 150_000

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
 
-KILLS = int(os.environ.get("CONTINUITY_ATTACKS", "8"))
+KILLS = int(os.environ.get("CONTINUITY_ATTACKS", "5"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
 COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 PROGRAM = (
