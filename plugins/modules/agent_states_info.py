@@ -104,8 +104,8 @@ states:
           state: {"process": "running", "health": "healthy", "release": "r-42", "restarts": 0}
 """
 
-from ansible_collections.fleetops.continuity.plugins.module_utils.agent_states import host_states
-from ansible_collections.fleetops.continuity.plugins.module_utils.snapshots import host_name
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.agent_states import host_states
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.snapshots import host_name
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
 ARGUMENTS = {"root": {"type": "path", "required": True}, "host": {"type": "str"}}

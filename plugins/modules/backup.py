@@ -268,8 +268,8 @@ summary:
   sample: ["BACKUP_2026-01-31_020000 of pc2: SUCCESS, VERIFIED"]
 """
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import backups
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.report import summary
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import backups
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
 ARGUMENTS = {

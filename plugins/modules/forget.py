@@ -254,7 +254,7 @@ pruned:
 
 import os
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
 ARGUMENTS = {

@@ -310,7 +310,7 @@ failures:
   sample: {}
 """
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import offsite_calls
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import offsite
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
 ARGUMENTS = {
@@ -344,7 +344,7 @@ ARGUMENTS = {
 
 
 def execute(call: Call) -> dict:
-    outcome = offsite_calls.carry_out(call.params, call.clock, check=call.check_mode)
+    outcome = offsite.carry_out(call.params, call.clock, check=call.check_mode)
     result = {"changed": outcome.changed, **outcome.fields}
     if call.diff_mode and outcome.rendered:
         result["diff"] = {"prepared": outcome.rendered}

@@ -212,8 +212,8 @@ scrubbed:
 
 import os
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance
-from ansible_collections.fleetops.continuity.plugins.module_utils.copies import Copy
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.offsite_copies import Copy
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 

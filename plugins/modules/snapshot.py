@@ -343,7 +343,7 @@ bytes_stored:
 
 import os
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import RepositoryError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.manifests import describe
 from ansible_collections.fleetops.continuity.plugins.module_utils.sources.databases import FOLDER, Database

@@ -22,7 +22,9 @@ from pathlib import Path
 PLUGINS = Path(__file__).resolve().parent.parent
 INSIDE = "ansible_collections/fleetops/continuity/plugins"
 EPOCH = (1980, 1, 1, 0, 0, 0)
-_OFTEN = re.compile(f"{INSIDE}/(?:module_utils/(?:(?:composition|repository|sources)/)?|plugin_utils/command_line/)[^/]+")
+_OFTEN = re.compile(
+    f"{INSIDE}/(?:module_utils/(?:(?:composition|repository|sources)/)?|plugin_utils/command_line/)[^/]+"
+)
 
 MAIN = """\
 import os

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup import verifying
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.layout import BUILDING, Backup, Staging
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
 ATTACKS = int(os.environ.get("CONTINUITY_ATTACKS", "8"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
@@ -30,7 +30,7 @@ COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 FOR_EVER = """
 import os, resource, sys
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.fleetops.continuity.plugins.module_utils import backups
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import backups
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line.local_runner import LocalRunner
 root, limit = sys.argv[2], int(sys.argv[3])

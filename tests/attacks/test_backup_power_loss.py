@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from lost_writes import Disk, record
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup import verifying
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.layout import Staging
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
 CUTS = int(os.environ.get("CONTINUITY_ATTACKS", "15"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))

@@ -24,8 +24,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import copies, maintenance, snapshots
-from ansible_collections.fleetops.continuity.plugins.module_utils.copies import Copy
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import (
+    maintenance,
+    offsite_copies,
+    snapshots,
+)
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.offsite_copies import Copy
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.faults import OffsiteError
@@ -86,10 +90,10 @@ class Sender:
         return [sys.executable, "-c", PROGRAM, COLLECTIONS, *wanted, "--recipient", self.public, *options]
 
     def whole(self, copy: Copy, newest: str, target: Path) -> None:
-        checked = copies.verify(copy, [self.private], level="data", expected=newest)
+        checked = offsite_copies.verify(copy, [self.private], level="data", expected=newest)
         assert checked.faults() == [], f"ATTACK_SEED={SEED}"
-        assert copies.verify(copy, [], repository_path=self.repository).faults() == [], f"ATTACK_SEED={SEED}"
-        copies.restore(copy, "latest", [self.private], target=str(target))
+        assert offsite_copies.verify(copy, [], repository_path=self.repository).faults() == [], f"ATTACK_SEED={SEED}"
+        offsite_copies.restore(copy, "latest", [self.private], target=str(target))
         for file in self.tree.iterdir():
             assert filecmp.cmp(file, f"{target}{file}", shallow=False)
         assert not Path(self.repository, "tmp", ".offsite").exists()
@@ -117,7 +121,7 @@ def test_a_sender_that_is_killed_loses_nothing(server: Server, tmp_path: Path) -
             process.wait()
             killed += 1
         # What was sent before stands, whatever the killed one left.
-        assert copies.verify(copy, [sender.private], level="data", expected=stands).faults() == []
+        assert offsite_copies.verify(copy, [sender.private], level="data", expected=stands).faults() == []
         if killed == KILLS:
             break
     assert killed, f"nothing was killed: ATTACK_SEED={SEED}"
@@ -190,13 +194,13 @@ def test_connections_that_are_cut_are_made_up_for(server: Server, tmp_path: Path
             newest = sender.grow()
             proxy.cutting = True
             try:
-                copies.send(sender.repository, copy, [sender.public], None, CLOCK)
+                offsite_copies.send(sender.repository, copy, [sender.public], None, CLOCK)
             except OffsiteError as error:
                 assert "Run again" in str(error), f"ATTACK_SEED={SEED}: {error}"
                 refused += 1
             proxy.cutting = False
         assert proxy.cuts, f"nothing was cut: ATTACK_SEED={SEED}"
-        copies.send(sender.repository, copy, [sender.public], None, CLOCK)
+        offsite_copies.send(sender.repository, copy, [sender.public], None, CLOCK)
         sender.whole(copy, newest, tmp_path / "target")
     finally:
         proxy.stop()
@@ -231,11 +235,11 @@ def test_an_endpoint_that_goes_away_midway_is_said_and_what_was_sent_is_kept(tmp
                 proxy.stop()
 
         with pytest.raises(OffsiteError, match="does not answer as it should"):
-            copies.send(sender.repository, copy, [sender.public], None, CLOCK, progress=watch)
+            offsite_copies.send(sender.repository, copy, [sender.public], None, CLOCK, progress=watch)
         direct = Copy(Destination(server.url, **server.options))
         kept = len(list((tmp_path / "plain").rglob("*.pack.age")))
         assert 3 <= kept < 6
-        _plan, sent = copies.send(sender.repository, direct, [sender.public], None, CLOCK)
+        _plan, sent = offsite_copies.send(sender.repository, direct, [sender.public], None, CLOCK)
         # Three were proven; what arrived cut off, or unproven, may be sent again.
         assert 6 - kept <= len([name for name in sent.sent if name.endswith(".pack.age")]) <= 3
         sender.whole(direct, newest, tmp_path / "target")
@@ -262,11 +266,11 @@ def test_sending_beside_snapshots_and_prune(tmp_path: Path) -> None:
         churning = pool.submit(churn)
         try:
             for _unused in range(ROUNDS):
-                copies.send(sender.repository, copy, [sender.public], None, CLOCK, follow_forget=True)
-                checked = copies.verify(copy, [sender.private], level="data")
+                offsite_copies.send(sender.repository, copy, [sender.public], None, CLOCK, follow_forget=True)
+                checked = offsite_copies.verify(copy, [sender.private], level="data")
                 assert checked.faults() == [], f"ATTACK_SEED={SEED}"
         finally:
             done.set()
         churning.result()
-    copies.send(sender.repository, copy, [sender.public], None, CLOCK, follow_forget=True)
-    assert copies.verify(copy, [], repository_path=sender.repository).faults() == []
+    offsite_copies.send(sender.repository, copy, [sender.public], None, CLOCK, follow_forget=True)
+    assert offsite_copies.verify(copy, [], repository_path=sender.repository).faults() == []

@@ -15,8 +15,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import copies, document_copies, snapshots
-from ansible_collections.fleetops.continuity.plugins.module_utils.copies import Copy
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import (
+    offsite_copies,
+    offsite_documents,
+    snapshots,
+)
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.offsite_copies import Copy
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite import catalogue
@@ -47,7 +51,7 @@ class Fleet:
         self.authorization.write_text(PlainHandler.authorization + "\n")
 
     def send(self, copy: Copy) -> list[str]:
-        return copies.send(self.repository, copy, [self.public], None, CLOCK)[1].sent
+        return offsite_copies.send(self.repository, copy, [self.public], None, CLOCK)[1].sent
 
     def copy(self, port: int) -> Copy:
         url = f"http://127.0.0.1:{port}/fleet"
@@ -99,11 +103,11 @@ def test_bytes_that_change_after_their_beginning_are_noticed_by_verify(fleet: Fl
     with served(type("Lying", (Liar,), {"root": tmp_path / "far", "keeps": keeps})) as port:
         copy = fleet.copy(port)
         fleet.send(copy)
-        assert copies.verify(copy, [], repository_path=fleet.repository).faults() == []
-        (damaged,) = copies.verify(copy, [fleet.private], level="data").damaged
+        assert offsite_copies.verify(copy, [], repository_path=fleet.repository).faults() == []
+        (damaged,) = offsite_copies.verify(copy, [fleet.private], level="data").damaged
         assert damaged.startswith("packs/")
         with pytest.raises(ContinuityError):
-            copies.restore(copy, "latest", [fleet.private], target=str(tmp_path / "target"))
+            offsite_copies.restore(copy, "latest", [fleet.private], target=str(tmp_path / "target"))
         assert not any(file.is_file() for file in (tmp_path / "target").rglob("*"))
 
 
@@ -120,13 +124,13 @@ def test_what_is_not_damaged_is_restored(fleet: Fleet, tmp_path: Path) -> None:
     old.write_bytes(old.read_bytes()[:-1])
     for pack in first:
         pack.unlink()
-    manifest, restored = copies.restore(copy, "latest", [fleet.private], target=str(tmp_path / "target"))
+    manifest, restored = offsite_copies.restore(copy, "latest", [fleet.private], target=str(tmp_path / "target"))
     assert list(restored.failed) == [f"{fleet.tree}/state"]
     assert Path(f"{tmp_path}/target{fleet.tree}/later").read_bytes() == (fleet.tree / "later").read_bytes()
     assert len(restored.warnings) == 1 + len(first)
     with pytest.raises(ContinuityError, match="damaged in the copy: manifests/pc2/00000001"):
-        copies.restore(copy, old.name[9:21], [fleet.private], target=str(tmp_path / "target"))
-    assert manifest.sequence == 2 and len(copies.list_snapshots(copy, [fleet.private])[1]) == 1
+        offsite_copies.restore(copy, old.name[9:21], [fleet.private], target=str(tmp_path / "target"))
+    assert manifest.sequence == 2 and len(offsite_copies.list_snapshots(copy, [fleet.private])[1]) == 1
 
 
 def test_any_changed_byte_of_a_copy_is_noticed(fleet: Fleet, tmp_path: Path) -> None:
@@ -140,12 +144,12 @@ def test_any_changed_byte_of_a_copy_is_noticed(fleet: Fleet, tmp_path: Path) -> 
         at, bit = chance.randrange(len(whole)), 1 << chance.randrange(8)
         file.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
         try:
-            noticed = bool(copies.verify(copy, [fleet.private], level="data").faults())
+            noticed = bool(offsite_copies.verify(copy, [fleet.private], level="data").faults())
         except OffsiteError:
             noticed = True
         assert noticed, f"byte {at} of {file}, bit {bit}: ATTACK_SEED={SEED}"
         file.write_bytes(whole)
-    assert copies.verify(copy, [fleet.private], level="data").faults() == []
+    assert offsite_copies.verify(copy, [fleet.private], level="data").faults() == []
 
 
 class Bent:
@@ -179,14 +183,14 @@ def test_a_stale_listing_does_not_hide_what_is_missing(fleet: Fleet, tmp_path: P
     pack.unlink()
     BentCopy.invent = {name: size}
     try:
-        assert copies.verify(copy, [fleet.private]).missing == [name]
-        assert copies.verify(copy, [], repository_path=fleet.repository).missing == [name]
+        assert offsite_copies.verify(copy, [fleet.private]).missing == [name]
+        assert offsite_copies.verify(copy, [], repository_path=fleet.repository).missing == [name]
         (fleet.tree / "more").write_bytes(b"more")
         snapshots.take_snapshot(fleet.repository, snapshots.Wanted("pc2", (str(fleet.tree),)), CLOCK)
         assert name in fleet.send(copy)
     finally:
         BentCopy.invent = {}
-    assert copies.verify(copy, [fleet.private], level="data").faults() == []
+    assert offsite_copies.verify(copy, [fleet.private], level="data").faults() == []
 
 
 def test_a_listing_that_lags_costs_an_upload_and_nothing_else(fleet: Fleet, tmp_path: Path) -> None:
@@ -197,7 +201,7 @@ def test_a_listing_that_lags_costs_an_upload_and_nothing_else(fleet: Fleet, tmp_
         assert [name.split("/")[0] for name in fleet.send(copy)] == ["packs"]
     finally:
         BentCopy.hide = ()
-    assert copies.verify(copy, [fleet.private], level="data").faults() == []
+    assert offsite_copies.verify(copy, [fleet.private], level="data").faults() == []
 
 
 def test_a_copy_that_was_taken_back_to_an_older_state_is_noticed(fleet: Fleet, tmp_path: Path) -> None:
@@ -209,9 +213,9 @@ def test_a_copy_that_was_taken_back_to_an_older_state_is_noticed(fleet: Fleet, t
     fleet.send(copy)
     (last,) = (tmp_path / "far" / "catalogues").glob("*-00000002-*")
     last.unlink()
-    (fault,) = copies.verify(copy, [fleet.private], expected=newest.digest).faults()
+    (fault,) = offsite_copies.verify(copy, [fleet.private], expected=newest.digest).faults()
     assert newest.id in fault
-    assert "send again" in copies.verify(copy, [], repository_path=fleet.repository).faults()[0]
+    assert "send again" in offsite_copies.verify(copy, [], repository_path=fleet.repository).faults()[0]
 
 
 def forge(fleet: Fleet, far: Path, folder: str, name: str, document: object) -> None:
@@ -224,7 +228,7 @@ def forge(fleet: Fleet, far: Path, folder: str, name: str, document: object) -> 
 
 
 REPOSITORY = "0123456789abcdef0123456789abcdef-"
-WHOLE = {"format": copies.FORMAT, "version": 1, "repository": REPOSITORY[:-1], "files": {}, "carried": {}}
+WHOLE = {"format": offsite_copies.FORMAT, "version": 1, "repository": REPOSITORY[:-1], "files": {}, "carried": {}}
 DIGEST = "ab" * 32
 
 
@@ -250,7 +254,7 @@ def test_a_forged_catalogue_leads_nowhere(fleet: Fleet, tmp_path: Path, change: 
     forge(fleet, far, "catalogues", REPOSITORY, {**WHOLE, **change})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(OffsiteError):
-        copies.restore(
+        offsite_copies.restore(
             Copy(Destination(str(far))),
             "latest",
             [fleet.private],
@@ -265,7 +269,7 @@ def test_a_forged_catalogue_leads_nowhere(fleet: Fleet, tmp_path: Path, change: 
 def test_a_catalogue_that_is_not_one_is_said(fleet: Fleet, tmp_path: Path, content: bytes) -> None:
     forge(fleet, tmp_path / "far", "catalogues", REPOSITORY, content)
     with pytest.raises(DamagedObjectError):
-        copies.verify(Copy(Destination(str(tmp_path / "far"))), [fleet.private])
+        offsite_copies.verify(Copy(Destination(str(tmp_path / "far"))), [fleet.private])
 
 
 @pytest.mark.parametrize(
@@ -282,10 +286,10 @@ def test_a_catalogue_that_is_not_one_is_said(fleet: Fleet, tmp_path: Path, conte
     ids=lambda document: str(document)[:50],
 )
 def test_forged_documents_lead_nowhere(fleet: Fleet, tmp_path: Path, document: object) -> None:
-    listed = {"format": document_copies.FORMAT, "version": 1, "host": "pc2", "documents": [document]}
+    listed = {"format": offsite_documents.FORMAT, "version": 1, "host": "pc2", "documents": [document]}
     forge(fleet, tmp_path / "far", "documents/pc2/catalogues", "", listed)
     with pytest.raises(DamagedObjectError):
-        document_copies.restore(
+        offsite_documents.restore(
             Copy(Destination(str(tmp_path / "far"))), "pc2", [fleet.private], str(tmp_path / "target")
         )
     assert not list((tmp_path / "target").iterdir())
@@ -310,7 +314,7 @@ def test_an_object_without_an_end_is_not_waited_for(fleet: Fleet, tmp_path: Path
     with served(type("Whole", (PlainHandler,), {"root": tmp_path / "far"})) as port:
         fleet.send(fleet.copy(port))
     with served(type("Without", (Endless,), {"root": tmp_path / "far"})) as port:
-        checked = copies.verify(fleet.copy(port), [fleet.private], level="data")
+        checked = offsite_copies.verify(fleet.copy(port), [fleet.private], level="data")
         assert len(checked.damaged) == checked.objects
         assert set(checked.damaged.values()) == {"The object is larger than it can be"}
 

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
 KILLS = int(os.environ.get("CONTINUITY_ATTACKS", "5"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))

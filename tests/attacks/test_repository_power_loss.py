@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from lost_writes import Call, Disk, record
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 
 CUTS = int(os.environ.get("CONTINUITY_ATTACKS", "20"))
@@ -27,7 +27,7 @@ COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
 WRITER = """\
 import os, random, sys
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance, snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 tree, repository = sys.argv[2:]
 chance = random.Random(7)
@@ -51,7 +51,7 @@ RESTORER = """\
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 root, repository, count = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 for word in ("then", "later"):

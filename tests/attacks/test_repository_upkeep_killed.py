@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance, snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 
 KILLS = int(os.environ.get("CONTINUITY_ATTACKS", "4"))

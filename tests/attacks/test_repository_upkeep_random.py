@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Callable
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance, snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playbook import COLLECTIONS, Playbook
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 
 

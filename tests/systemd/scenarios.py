@@ -21,7 +21,7 @@ from typing import Any, Callable
 
 from load import Load
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import scheduled
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import scheduled
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock, Unit
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.schedule import installing

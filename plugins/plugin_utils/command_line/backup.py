@@ -9,10 +9,10 @@ import json
 import os
 from typing import Any
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import backups
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup import verifying
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.layout import Staging
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.report import summary
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import backups
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.sources.databases import read_declarations
 

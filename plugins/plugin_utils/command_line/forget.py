@@ -8,7 +8,7 @@ import argparse
 import json
 from typing import Any
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 
 from . import progress, prune

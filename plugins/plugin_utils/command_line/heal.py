@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import argparse
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance
-from ansible_collections.fleetops.continuity.plugins.module_utils.copies import Copy
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.offsite_copies import Copy
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
 
 from . import scrub

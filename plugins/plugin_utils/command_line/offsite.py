@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import offsite_calls
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import offsite
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 
 from . import progress
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "restore" and bool(arguments.target) == arguments.in_place:
         print("continuity offsite: restore needs either --target or --in-place", file=sys.stderr)
         return 2
-    outcome = offsite_calls.carry_out(
+    outcome = offsite.carry_out(
         options,
         SystemClock(),
         check=arguments.dry_run,
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if outcome.faults else 0
 
 
-def _summary(action: str, outcome: offsite_calls.Outcome) -> str:
+def _summary(action: str, outcome: offsite.Outcome) -> str:
     fields = outcome.fields
     if action == "send":
         held = f"; {fields['count']} documents in the copy" if "count" in fields else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.pruning import Pruned
 

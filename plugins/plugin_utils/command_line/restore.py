@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
 from . import progress
 

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import scheduled
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import scheduled
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.schedule import sets
 

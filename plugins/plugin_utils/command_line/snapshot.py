@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.manifests import describe
 from ansible_collections.fleetops.continuity.plugins.module_utils.sources.databases import FOLDER, read_declarations

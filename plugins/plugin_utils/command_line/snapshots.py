@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
 HELP = "List snapshots, or the paths in one (exit status 1: some manifests are damaged)"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
 from . import progress
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import backups
-from ansible_collections.fleetops.continuity.plugins.module_utils.backups import Made, Wish
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import backups
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.backups import Made, Wish
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line.local_runner import LocalRunner
 

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from small_fleet import AGENTS, SmallFleet
 
-from ansible_collections.fleetops.continuity.plugins.module_utils.agent_states import (
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.agent_states import (
     architecture,
     document,
     host_states,

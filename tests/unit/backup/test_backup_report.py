@@ -20,12 +20,16 @@ from pathlib import Path
 import pytest
 from small_host import SmallHost, facts, report_of
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import copies, document_copies, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup import layout, sorting, verifying
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.faults import BackupError
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.layout import Staging
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.report import summary
 from ansible_collections.fleetops.continuity.plugins.module_utils.checksums import folders
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import (
+    offsite_copies,
+    offsite_documents,
+    snapshots,
+)
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
@@ -407,10 +411,10 @@ def test_documents_and_restore_points_go_off_site(host: SmallHost) -> None:
     assert report["icloudfire_sync"] == {"count": 5, "files": expected} and report["status"] == "SUCCESS"
     assert report["offsite"]["documents"] == 5 and report["offsite"]["restore_points"] >= 3
     restored = host.folder / "restored"
-    far = copies.Copy(Destination(offsite["destination"]))
-    document_copies.restore(far, "pc2", [str(keys)], str(restored))
+    far = offsite_copies.Copy(Destination(offsite["destination"]))
+    offsite_documents.restore(far, "pc2", [str(keys)], str(restored))
     assert Path(f"{restored}{host.papers}/manual.pdf").read_text() == "%PDF-1.4\n"
-    copies.restore(far, "latest", [str(keys)], target=str(restored))
+    offsite_copies.restore(far, "latest", [str(keys)], target=str(restored))
     assert facts(Path(f"{restored}{host.database}")) == ["first"]
     again = report_of(host.make(offsite=offsite))
     assert again["icloudfire_sync"]["count"] == 5 and again["offsite"]["documents"] == 0

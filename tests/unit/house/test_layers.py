@@ -19,8 +19,8 @@ SHARED = {"fleet", "journal", "errors", "effects"}
 """What every engine package may import, beside itself."""
 CONTRACTS = {"age_keys": {"repository", "offsite"}, "source": {"repository", "sources"}, "host": {"rollout"}}
 """Single files that stand between packages, and the packages that may import them."""
-COMPOSERS = {"agent_states", "backup_offsite", "backups", "copies", "document_copies", "host", "maintenance", "offsite_calls", "scheduled", "snapshots"}
-"""The files that put the real parts together: they may import any package of the engine."""
+COMPOSERS = {"composition", "host"}
+"""What puts the real parts together: it may import any package of the engine."""
 BEYOND_PYTHON = {"yaml", "zmq"}
 """Libraries of a host that the engine may use."""
 

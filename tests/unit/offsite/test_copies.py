@@ -15,8 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import copies, document_copies, maintenance, snapshots
-from ansible_collections.fleetops.continuity.plugins.module_utils.copies import Copy
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import (
+    maintenance,
+    offsite_copies,
+    offsite_documents,
+    snapshots,
+)
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.offsite_copies import Copy
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
@@ -75,7 +80,7 @@ class Source:
         return taken.manifest.digest
 
     def send(self, copy: Copy, keys: Keys, **options: object) -> list[str]:
-        return copies.send(self.repository, copy, [keys.public], None, CLOCK, **options)[1].sent
+        return offsite_copies.send(self.repository, copy, [keys.public], None, CLOCK, **options)[1].sent
 
 
 @pytest.fixture
@@ -112,19 +117,19 @@ def test_a_copy_from_the_first_snapshot_to_the_last_restore(
     second = source.snapshot(restore_point="rp-2")
     assert len(source.send(copy, keys)) == 4
 
-    assert copies.verify(copy, [], repository_path=source.repository).faults() == []
+    assert offsite_copies.verify(copy, [], repository_path=source.repository).faults() == []
     for level in ("list", "data"):
-        checked = copies.verify(copy, [keys.private], level=level, expected=second)
+        checked = offsite_copies.verify(copy, [keys.private], level=level, expected=second)
         assert (checked.faults(), checked.level, checked.objects) == ([], level, 6)
-    found, damaged = copies.list_snapshots(copy, [keys.private])
+    found, damaged = offsite_copies.list_snapshots(copy, [keys.private])
     assert [one["digest"] for one in found] == [first, second] and damaged == []
 
     target = tmp_path / "target"
     agent = str(source.tree / "agent-0")
-    _manifest, restored = copies.restore(copy, "rp-1", [keys.private], target=str(target), include=[agent])
+    _manifest, restored = offsite_copies.restore(copy, "rp-1", [keys.private], target=str(target), include=[agent])
     assert restored.failed == {} and not Path(f"{target}{source.tree}/large").exists()
     assert not Path(f"{target}{agent}/new").exists()
-    copies.restore(copy, "latest", [keys.private], target=str(target))
+    offsite_copies.restore(copy, "latest", [keys.private], target=str(target))
     assert same(source.tree, Path(f"{target}{source.tree}"))
 
 
@@ -140,16 +145,18 @@ def test_what_was_forgotten_is_withdrawn_and_only_on_request(source: Source, key
     )
     source.send(directory, keys)
     assert objects(directory) >= before
-    plan, _sent = copies.send(source.repository, directory, [keys.public], None, CLOCK, follow_forget=True, check=True)
+    plan, _sent = offsite_copies.send(
+        source.repository, directory, [keys.public], None, CLOCK, follow_forget=True, check=True
+    )
     assert plan.withdraw and objects(directory) >= before
-    _plan, sent = copies.send(source.repository, directory, [keys.public], None, CLOCK, follow_forget=True)
+    _plan, sent = offsite_copies.send(source.repository, directory, [keys.public], None, CLOCK, follow_forget=True)
     assert set(sent.withdrawn) == set(plan.withdraw)
     left = objects(directory)
     assert not left & set(plan.withdraw) and before - left
     assert sum(name.startswith("catalogues/") for name in left) == 1
-    checked = copies.verify(directory, [keys.private], level="data", expected=kept)
+    checked = offsite_copies.verify(directory, [keys.private], level="data", expected=kept)
     assert checked.faults() == []
-    plan, _sent = copies.send(source.repository, directory, [keys.public], None, CLOCK, follow_forget=True)
+    plan, _sent = offsite_copies.send(source.repository, directory, [keys.public], None, CLOCK, follow_forget=True)
     assert not plan.changed
 
 
@@ -163,7 +170,7 @@ def test_append_only_withdraws_nothing(source: Source, keys: Keys, directory: Co
         Repository.open(source.repository).set_append_only(True)
     before = objects(directory)
     options = {"follow_forget": True, "append_only": said_by == "call"}
-    _plan, sent = copies.send(source.repository, directory, [keys.public], None, CLOCK, **options)
+    _plan, sent = offsite_copies.send(source.repository, directory, [keys.public], None, CLOCK, **options)
     assert sent.withdrawn == [] and objects(directory) > before
 
 
@@ -181,14 +188,14 @@ def test_a_wrong_identity_is_said_to_be_that(source: Source, keys: Keys, directo
     source.send(directory, keys)
     wrong = Keys(tmp_path)
     for work in (
-        lambda: copies.verify(directory, [wrong.private], level="data"),
-        lambda: copies.restore(directory, "latest", [wrong.private], target=str(tmp_path / "target")),
-        lambda: copies.list_snapshots(directory, [wrong.private]),
+        lambda: offsite_copies.verify(directory, [wrong.private], level="data"),
+        lambda: offsite_copies.restore(directory, "latest", [wrong.private], target=str(tmp_path / "target")),
+        lambda: offsite_copies.list_snapshots(directory, [wrong.private]),
     ):
         with pytest.raises(WrongIdentityError, match="None of the given identities opens"):
             work()
     both = [wrong.private, keys.private]
-    assert copies.verify(directory, both, level="data").faults() == []
+    assert offsite_copies.verify(directory, both, level="data").faults() == []
 
 
 def test_several_recipients_can_each_restore(source: Source, keys: Keys, directory: Copy, tmp_path: Path) -> None:
@@ -196,9 +203,9 @@ def test_several_recipients_can_each_restore(source: Source, keys: Keys, directo
     other = Keys(tmp_path)
     recipients = tmp_path / "recipients"
     recipients.write_text(f"# the safe\n{other.public}\n\n")
-    copies.send(source.repository, directory, [keys.public], str(recipients), CLOCK)
+    offsite_copies.send(source.repository, directory, [keys.public], str(recipients), CLOCK)
     for one in (keys, other):
-        assert copies.verify(directory, [one.private], level="data").faults() == []
+        assert offsite_copies.verify(directory, [one.private], level="data").faults() == []
 
 
 def test_the_copy_of_an_encrypted_repository_needs_both_keys(
@@ -210,12 +217,12 @@ def test_the_copy_of_an_encrypted_repository_needs_both_keys(
     wanted = snapshots.Wanted("pc2", (str(source.tree),))
     snapshots.take_snapshot(source.repository, wanted, CLOCK, identity_files=[inner.private])
     source.send(directory, keys)
-    assert copies.verify(directory, [], repository_path=source.repository).faults() == []
-    assert copies.verify(directory, [keys.private], level="data").faults() == []
+    assert offsite_copies.verify(directory, [], repository_path=source.repository).faults() == []
+    assert offsite_copies.verify(directory, [keys.private], level="data").faults() == []
     target = tmp_path / "target"
     with pytest.raises(ContinuityError, match="None of the given identities opens this repository"):
-        copies.restore(directory, "latest", [keys.private], target=str(target))
-    copies.restore(directory, "latest", [keys.private, inner.private], target=str(target))
+        offsite_copies.restore(directory, "latest", [keys.private], target=str(target))
+    offsite_copies.restore(directory, "latest", [keys.private, inner.private], target=str(target))
     assert same(source.tree, Path(f"{target}{source.tree}"))
 
 
@@ -228,25 +235,25 @@ def test_every_damage_of_an_object_is_named(source: Source, keys: Keys, director
         for damaged in (whole[:-1], whole + b"x", b"", whole[: len(whole) // 2]):
             file.write_bytes(damaged)
             if not name.startswith("catalogues/"):
-                assert name in copies.verify(directory, [], repository_path=source.repository).damaged
+                assert name in offsite_copies.verify(directory, [], repository_path=source.repository).damaged
             else:
                 with pytest.raises(DamagedObjectError):
-                    copies.verify(directory, [keys.private])
+                    offsite_copies.verify(directory, [keys.private])
         flipped = bytearray(whole)
         flipped[-20] ^= 4
         file.write_bytes(flipped)
         if name.startswith("catalogues/"):
             with pytest.raises(DamagedObjectError):
-                copies.verify(directory, [keys.private], level="data")
+                offsite_copies.verify(directory, [keys.private], level="data")
         else:
-            assert name in copies.verify(directory, [keys.private], level="data").damaged
+            assert name in offsite_copies.verify(directory, [keys.private], level="data").damaged
         file.unlink()
         if not name.startswith("catalogues/"):
-            assert copies.verify(directory, [keys.private]).missing == [name]
+            assert offsite_copies.verify(directory, [keys.private]).missing == [name]
             assert source.send(directory, keys) == [name]
         else:
             assert len(source.send(directory, keys)) == 1
-    assert copies.verify(directory, [keys.private], level="data").faults() == []
+    assert offsite_copies.verify(directory, [keys.private], level="data").faults() == []
 
 
 def test_a_damaged_repository_is_not_sent(source: Source, keys: Keys, directory: Copy) -> None:
@@ -265,10 +272,10 @@ def test_a_copy_that_lags_behind_is_noticed(source: Source, keys: Keys, director
     first = source.snapshot()
     source.send(directory, keys)
     second = source.snapshot()
-    lagging = copies.verify(directory, [], repository_path=source.repository)
+    lagging = offsite_copies.verify(directory, [], repository_path=source.repository)
     assert f"manifests/pc2/00000002-{second}.json.age" in lagging.missing and "send again" in lagging.chain[0]
-    assert copies.verify(directory, [keys.private], expected=first).faults() == []
-    assert copies.verify(directory, [keys.private], expected=second).chain == [
+    assert offsite_copies.verify(directory, [keys.private], expected=first).faults() == []
+    assert offsite_copies.verify(directory, [keys.private], expected=second).chain == [
         f"the snapshot {second[:12]} is not in the copy"
     ]
 
@@ -279,7 +286,7 @@ def test_a_scratch_folder_is_used_again_and_follows_the_copy(
     scratch, target = str(tmp_path / "scratch"), str(tmp_path / "target")
     source.snapshot()
     source.send(directory, keys)
-    copies.restore(directory, "latest", [keys.private], target=target, scratch=scratch)
+    offsite_copies.restore(directory, "latest", [keys.private], target=target, scratch=scratch)
     fetched = sorted(Path(scratch, "packs").glob("*/*"))
     (source.tree / "agent-0" / "new").write_bytes(b"new")
     source.snapshot()
@@ -287,12 +294,12 @@ def test_a_scratch_folder_is_used_again_and_follows_the_copy(
     source.send(directory, keys, follow_forget=True)
     shutil.rmtree(target)
     before = {file: file.stat().st_mtime_ns for file in fetched}
-    copies.restore(directory, "latest", [keys.private], target=target, scratch=scratch)
+    offsite_copies.restore(directory, "latest", [keys.private], target=target, scratch=scratch)
     assert same(source.tree, Path(f"{target}{source.tree}"))
     assert {file: file.stat().st_mtime_ns for file in fetched} == before
     assert len(list(Path(scratch, "manifests", "pc2").glob("*.json"))) == 1
     with pytest.raises(ContinuityError, match="holds something else"):
-        copies.restore(directory, "latest", [keys.private], target=target, scratch=str(source.tree))
+        offsite_copies.restore(directory, "latest", [keys.private], target=target, scratch=str(source.tree))
 
 
 def test_a_disk_that_is_not_mounted_is_no_empty_copy(source: Source, keys: Keys, tmp_path: Path) -> None:
@@ -301,7 +308,7 @@ def test_a_disk_that_is_not_mounted_is_no_empty_copy(source: Source, keys: Keys,
     for work in (
         lambda: source.send(absent, keys),
         lambda: source.send(absent, keys, check=True),
-        lambda: copies.verify(absent, [keys.private]),
+        lambda: offsite_copies.verify(absent, [keys.private]),
     ):
         with pytest.raises(OffsiteError, match="directory of the copy is not there"):
             work()
@@ -367,24 +374,24 @@ def test_documents_are_named_by_kind_and_each_has_its_digests(keys: Keys, direct
     for name in names:
         Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"content of " + name)
     (folder / "link.md").symlink_to("README.md")
-    done = document_copies.send(directory, "pc2", [str(folder)], [keys.public], None)
+    done = offsite_documents.send(directory, "pc2", [str(folder)], [keys.public], None)
     assert {one.path: one.kind for one in done.documents} == {
         f"{folder}/" + name.decode("latin-1").replace("\xff\xfe", "%FF%FE"): kind
         for name, kind in names.items()
         if kind
     }
     patterns = {"legal": ["*/contracts/*"], "technical": ["*.md"]}
-    sorted_anew = document_copies.send(directory, "pc2", [str(folder)], [keys.public], None, patterns=patterns)
+    sorted_anew = offsite_documents.send(directory, "pc2", [str(folder)], [keys.public], None, patterns=patterns)
     assert [one.kind for one in sorted_anew.documents if "/contracts/" in one.path] == ["legal"]
-    document_copies.restore(directory, "pc2", [keys.private], str(tmp_path / "target"))
+    offsite_documents.restore(directory, "pc2", [keys.private], str(tmp_path / "target"))
     odd = os.fsencode(f"{tmp_path}/target{folder}/") + b"od\xff\xfed.md"
     assert Path(os.fsdecode(odd)).read_bytes() == b"content of od\xff\xfed.md"
 
     (folder / "README.md").unlink()
     with pytest.raises(OffsiteError, match="every one that was sent would be withdrawn"):
-        document_copies.send(directory, "pc2", [str(folder / "photo.jpg")], [keys.public], None, follow_forget=True)
-    gone = document_copies.send(
+        offsite_documents.send(directory, "pc2", [str(folder / "photo.jpg")], [keys.public], None, follow_forget=True)
+    gone = offsite_documents.send(
         directory, "pc2", [str(folder)], [keys.public], None, patterns=patterns, follow_forget=True
     )
     assert len([name for name in gone.withdrawn if "/catalogues/" not in name]) == 5
-    assert document_copies.verify(directory, "pc2", [keys.private], level="data").faults() == []
+    assert offsite_documents.verify(directory, "pc2", [keys.private], level="data").faults() == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import offsite_calls
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import offsite
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.modules.offsite import ARGUMENTS
@@ -43,7 +43,7 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, options: dict[str, Any], sa
     wanted = {**defaults, "destination": str(tmp_path / "copy"), "recipients": [public], "host": "pc2", **options}
     (tmp_path / "copy").mkdir()
     with pytest.raises(ContinuityError) as refused:
-        offsite_calls.carry_out(wanted, SystemClock())
+        offsite.carry_out(wanted, SystemClock())
     assert said in str(refused.value)
     assert "password@" not in str(refused.value)
     assert not list((tmp_path / "copy").iterdir())

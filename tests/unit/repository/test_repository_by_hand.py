@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository import compression
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository import manifests
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.index import Index

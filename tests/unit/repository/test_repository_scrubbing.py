@@ -13,7 +13,7 @@ from typing import Any, Callable
 import pytest
 from conftest import World
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance, snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository import checkpoints

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import World
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import maintenance, snapshots
-from ansible_collections.fleetops.continuity.plugins.module_utils.copies import Copy, send
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance, snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.offsite_copies import Copy, send
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def test_a_sound_repository_is_sound_and_counted(world: Any) -> None:
-    from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+    from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
     world.write({"a": b"1" * 1000, "b/c": os.urandom(3_000_000)})
     world.take()
@@ -55,7 +55,7 @@ def test_swapped_packs_are_noticed(world: Any) -> None:
 
 
 def test_a_pack_that_was_added_is_listed_and_is_no_fault(world: Any) -> None:
-    from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+    from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
     world.write({"a": b"1"})
     world.take()

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.layout import Staging
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.schedule import sets
 from ansible_collections.fleetops.continuity.plugins.plugin_utils import zipapp
 

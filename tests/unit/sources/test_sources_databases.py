@@ -20,7 +20,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from database_servers import PASSWORD, PostgreSQL, Redis, free_port
 
-from ansible_collections.fleetops.continuity.plugins.module_utils import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import CompletedRun, SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.taking import Outcome
 from ansible_collections.fleetops.continuity.plugins.module_utils.sources import postgresql, redis

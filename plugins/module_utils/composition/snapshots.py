@@ -15,24 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Union
 
-from .errors import ContinuityError
-from .repository import manifests, paths
-from .repository.blocks import BlockReader, content, entries_of
-from .repository.entries import Content, Entry
-from .repository.faults import RepositoryError
-from .repository.index import Index
-from .repository.layout import Repository, check_host, refusals
-from .repository.manifests import Manifest
-from .source import Piece
+from ..errors import ContinuityError
+from ..repository import manifests, paths
+from ..repository.blocks import BlockReader, content, entries_of
+from ..repository.entries import Content, Entry
+from ..repository.faults import RepositoryError
+from ..repository.index import Index
+from ..repository.layout import Repository, check_host, refusals
+from ..repository.manifests import Manifest
+from ..source import Piece
 
 if TYPE_CHECKING:
-    from .effects import Clock, Runner
-    from .repository.comparing import Compared
-    from .repository.restoring import Progress, Restored
-    from .repository.taking import Outcome
-    from .repository.verifying import Verified
-    from .sources.databases import Database, DatabaseSource
-    from .sources.tree import TreeSource
+    from ..effects import Clock, Runner
+    from ..repository.comparing import Compared
+    from ..repository.restoring import Progress, Restored
+    from ..repository.taking import Outcome
+    from ..repository.verifying import Verified
+    from ..sources.databases import Database, DatabaseSource
+    from ..sources.tree import TreeSource
 
 DOCUMENTS = ("*.json",)
 
@@ -123,8 +123,8 @@ def _take(
     check: bool,
     progress: Optional[Progress],
 ) -> Outcome:
-    from .repository import pins
-    from .repository.taking import Outcome, named
+    from ..repository import pins
+    from ..repository.taking import Outcome, named
 
     with _turn(repository, wanted, clock, check):
         there = named(repository, wanted.host, wanted.restore_point) if wanted.restore_point else None
@@ -155,8 +155,8 @@ def _take_new(
     check: bool,
     progress: Optional[Progress],
 ) -> Outcome:
-    from .repository.taking import Request, take
-    from .sources.tree import TreeSource
+    from ..repository.taking import Request, take
+    from ..sources.tree import TreeSource
 
     folder = os.fsencode(os.path.realpath(wanted.database_folder))
     dumps = [os.path.join(folder, os.fsencode(one.file_name)) for one in wanted.databases]
@@ -187,8 +187,8 @@ def _take_new(
 def _with_dumps(
     tree: TreeSource, databases: Sequence[Database], folder: bytes, staging: str, runner: Runner
 ) -> DatabaseSource:
-    from .sources import postgresql, redis
-    from .sources.databases import DatabaseSource
+    from ..sources import postgresql, redis
+    from ..sources.databases import DatabaseSource
 
     dumpers = {"postgresql": postgresql.dump, "redis": redis.dump}
     return DatabaseSource(tree, databases, folder, staging=staging, runner=runner, dumpers=dumpers)
@@ -196,7 +196,7 @@ def _with_dumps(
 
 @contextmanager
 def _turn(repository: Repository, wanted: Wanted, clock: Clock, check: bool) -> Iterator[None]:
-    from .repository.locks import writing
+    from ..repository.locks import writing
 
     if check:
         yield
@@ -219,7 +219,7 @@ def _staging(repository: Repository, host: str, check: bool) -> Iterator[str]:
 
 
 def _real(sources: Sequence[str]) -> tuple[bytes, ...]:
-    from .sources.tree import outermost
+    from ..sources.tree import outermost
 
     if not sources:
         raise RepositoryError("There is nothing to take a snapshot of", fix="Name at least one path")
@@ -231,7 +231,7 @@ def _real(sources: Sequence[str]) -> tuple[bytes, ...]:
 
 def incomplete(outcome: Outcome) -> list[dict[str, str]]:
     """The problems after which the snapshot does not hold everything as it stood."""
-    from .repository.reading import HARMLESS
+    from ..repository.reading import HARMLESS
 
     return [problem.fields() for problem in outcome.problems if problem.kind not in HARMLESS]
 
@@ -249,7 +249,7 @@ def restore_snapshot(
 ) -> tuple[Manifest, Restored]:
     """Restore to ``target`` (a folder that stands for ``/``), or in place when it is None. ``identity_files``
     name private keys of age, for an encrypted repository, here and below."""
-    from .repository.restoring import Restore, Selection
+    from ..repository.restoring import Restore, Selection
 
     repository = Repository.open(repository_path, identity_files)
     with _reading(repository_path):
@@ -280,7 +280,7 @@ def verify_repository(
     identity_files: Sequence[str] = (),
 ) -> Verified:
     """Verify named snapshots, or all."""
-    from .repository.verifying import verify
+    from ..repository.verifying import verify
 
     repository = Repository.open(repository_path, identity_files)
     with _reading(repository_path):
@@ -294,8 +294,8 @@ def compare_tree(
     """Compare what stands below ``target`` (which stands for ``/``) with a snapshot."""
     import tempfile
 
-    from .repository.comparing import compare
-    from .sources.tree import TreeSource
+    from ..repository.comparing import compare
+    from ..sources.tree import TreeSource
 
     repository = Repository.open(repository_path, identity_files)
     with _reading(repository_path):
@@ -319,7 +319,7 @@ def list_snapshots(
     repository_path: str, *, host: Optional[str] = None, restore_point: Optional[str] = None, tags: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """(the snapshots, oldest first; what is wrong with manifests that cannot be read)."""
-    from .repository.pins import pinned
+    from ..repository.pins import pinned
 
     repository = Repository.open(repository_path)
     with _reading(repository_path):

@@ -11,15 +11,15 @@ import os
 import platform
 from typing import Any, Mapping, Optional
 
-from .effects import Clock, Runner
-from .errors import ContinuityError
-from .fleet.credentials import shown
-from .fleet.dependencies import resolve
-from .fleet.model import Agent, AgentId, Dependency, Fleet, HostConfig, Location
-from .fleet.startup_config import load_host
-from .host import NAME, Host, open_host
-from .repository.layout import timestamp
-from .rollout.observation import AgentState, observe
+from ..effects import Clock, Runner
+from ..errors import ContinuityError
+from ..fleet.credentials import shown
+from ..fleet.dependencies import resolve
+from ..fleet.model import Agent, AgentId, Dependency, Fleet, HostConfig, Location
+from ..fleet.startup_config import load_host
+from ..host import NAME, Host, open_host
+from ..repository.layout import timestamp
+from ..rollout.observation import AgentState, observe
 
 FORMAT = "fleetops.continuity agent states"
 

@@ -13,24 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 
+from ..effects import Clock
+from ..offsite import catalogue, checking, fetching, sending
+from ..offsite.catalogue import canonical
+from ..offsite.destination import Destination, open_store
+from ..offsite.encryption import Identities, read_identities, read_recipients
+from ..offsite.faults import DamagedObjectError, MissingObjectError, OffsiteError
+from ..offsite.fetching import Remote
+from ..offsite.sending import LocalFile, Progress
+from ..offsite.store import ObjectStore
+from ..repository import forgotten, manifests
+from ..repository.blocks import BlockReader, entries_of
+from ..repository.faults import RepositoryError
+from ..repository.index import Index
+from ..repository.layout import Repository, refusals
+from ..repository.locks import sending as sending_alone
+from ..repository.manifests import Manifest
+from ..repository.restoring import Restored, Selection
 from . import snapshots
-from .effects import Clock
-from .offsite import catalogue, checking, fetching, sending
-from .offsite.catalogue import canonical
-from .offsite.destination import Destination, open_store
-from .offsite.encryption import Identities, read_identities, read_recipients
-from .offsite.faults import DamagedObjectError, MissingObjectError, OffsiteError
-from .offsite.fetching import Remote
-from .offsite.sending import LocalFile, Progress
-from .offsite.store import ObjectStore
-from .repository import forgotten, manifests
-from .repository.blocks import BlockReader, entries_of
-from .repository.faults import RepositoryError
-from .repository.index import Index
-from .repository.layout import Repository, refusals
-from .repository.locks import sending as sending_alone
-from .repository.manifests import Manifest
-from .repository.restoring import Restored, Selection
 
 FORMAT = "fleetops.continuity off-site catalogue"
 CATALOGUES = "catalogues/"

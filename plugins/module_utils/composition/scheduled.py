@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Callable, Mapping, Optional
 
+from ..backup import verifying
+from ..backup.layout import Staging
+from ..effects import Clock, Runner
+from ..errors import ContinuityError
+from ..journal import durable
+from ..repository.layout import timestamp
+from ..schedule import sets
+from ..schedule.sets import BackupSet, ScheduleError, Settings
+from ..sources import databases
+from ..sources.databases import Database
 from . import backups, maintenance, snapshots
-from .backup import verifying
-from .backup.layout import Staging
-from .effects import Clock, Runner
-from .errors import ContinuityError
-from .journal import durable
-from .repository.layout import timestamp
-from .schedule import sets
-from .schedule.sets import BackupSet, ScheduleError, Settings
-from .sources import databases
-from .sources.databases import Database
 
 DONE, PARTIAL, FAILED = "SUCCESS", "PARTIAL", "FAILED"
 WAIT = 3600.0

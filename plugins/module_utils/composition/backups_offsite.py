@@ -7,14 +7,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
-from . import copies, document_copies
-from .backup.copying import Copy
-from .backup.faults import BackupError
-from .backup.sorting import LEGAL, TECHNICAL
-from .effects import Clock
-from .errors import ContinuityError
-from .offsite.destination import Destination
-from .repository import paths
+from ..backup.copying import Copy
+from ..backup.faults import BackupError
+from ..backup.sorting import LEGAL, TECHNICAL
+from ..effects import Clock
+from ..errors import ContinuityError
+from ..offsite.destination import Destination
+from ..repository import paths
+from . import offsite_copies, offsite_documents
 
 DESTINATION = ("endpoint", "region", "profile", "credentials_file", "ca_file")
 SETTINGS = ("destination", *DESTINATION, "recipients", "recipients_file", "parallel", "append_only")
@@ -45,10 +45,10 @@ def send(
     result.described = {"destination": copy.destination.url, "restore_points": 0, "documents": 0}
     try:
         append_only = bool(settings.get("append_only"))
-        _plan, sent = copies.send(repository, copy, *keys, clock, append_only=append_only, wait=wait)
+        _plan, sent = offsite_copies.send(repository, copy, *keys, clock, append_only=append_only, wait=wait)
         result.described["restore_points"] = len(sent.sent)
         if documents:
-            done = document_copies.send_sorted(copy, host, documents, *keys)
+            done = offsite_documents.send_sorted(copy, host, documents, *keys)
             result.described["documents"] = len(done.sent)
             there = {(one.path, one.sha256) for one in done.documents}
             result.files = [one.path for source, one in found.items() if (source, one.digests.sha256) in there]
@@ -62,7 +62,7 @@ def send(
     return result
 
 
-def _copy(settings: Mapping[str, Any]) -> copies.Copy:
+def _copy(settings: Mapping[str, Any]) -> offsite_copies.Copy:
     unknown = set(settings) - set(SETTINGS)
     if unknown or not settings.get("destination"):
         raise BackupError(
@@ -73,7 +73,7 @@ def _copy(settings: Mapping[str, Any]) -> copies.Copy:
             fix=f"Settings are {', '.join(SETTINGS)}",
         )
     chosen = {key: settings[key] for key in DESTINATION if settings.get(key)}
-    return copies.Copy(Destination(str(settings["destination"]), **chosen), int(settings.get("parallel") or 4))
+    return offsite_copies.Copy(Destination(str(settings["destination"]), **chosen), int(settings.get("parallel") or 4))
 
 
 def _problem(path: str, message: str) -> dict[str, str]:

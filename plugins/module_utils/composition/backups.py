@@ -16,27 +16,27 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from . import agent_states, backup_offsite, snapshots
+from ..backup.copying import ITSELF, SNAPSHOT, SOURCE, Copier, Copy, Older, write_text
+from ..backup.databases import fault_of_sqlite
+from ..backup.digests import SUMS, WORKERS, Digests, digests_of, read_sums, sidecar_text, sums_text
+from ..backup.faults import BackupError
+from ..backup.layout import Backup, Staging, free_id, make_id, parse_id, report_name
+from ..backup.report import DIFFERS, Findings, document, render
+from ..backup.sorting import DATABASE, DATABASES, LOGS, SIDECAR, component, folder_of, place
+from ..effects import Clock, Runner
+from ..logs import batch
+from ..repository import paths
+from ..repository.entries import Entry
+from ..repository.layout import refusals, timestamp
+from ..repository.manifests import describe
+from ..repository.restoring import Progress
+from ..source import Found
+from ..sources import databases, sqlite
+from ..sources.databases import Database
+from ..sources.patterns import Patterns
+from ..sources.tree import TreeSource, outermost
+from . import agent_states, backups_offsite, snapshots
 from .agent_states import host_states
-from .backup.copying import ITSELF, SNAPSHOT, SOURCE, Copier, Copy, Older, write_text
-from .backup.databases import fault_of_sqlite
-from .backup.digests import SUMS, WORKERS, Digests, digests_of, read_sums, sidecar_text, sums_text
-from .backup.faults import BackupError
-from .backup.layout import Backup, Staging, free_id, make_id, parse_id, report_name
-from .backup.report import DIFFERS, Findings, document, render
-from .backup.sorting import DATABASE, DATABASES, LOGS, SIDECAR, component, folder_of, place
-from .effects import Clock, Runner
-from .logs import batch
-from .repository import paths
-from .repository.entries import Entry
-from .repository.layout import refusals, timestamp
-from .repository.manifests import describe
-from .repository.restoring import Progress
-from .source import Found
-from .sources import databases, sqlite
-from .sources.databases import Database
-from .sources.patterns import Patterns
-from .sources.tree import TreeSource, outermost
 
 TYPES = ("full", "incremental")
 FOLDER = "03_BACKUPS"
@@ -48,7 +48,7 @@ _OF_AN_ARCHIVE = ("log", "source", "size_bytes", "compressed_bytes", "ratio", "l
 class Wish:
     """What is to be backed up, and where to. ``states`` are the states of the agents of other hosts, by
     host (``agent_states.host_states``); ``backup_id`` None: named by the time; ``set_name`` is the
-    schedule's, empty on demand; ``offsite`` are settings of ``backup_offsite``, empty for no copy elsewhere.
+    schedule's, empty on demand; ``offsite`` are settings of ``backups_offsite``, empty for no copy elsewhere.
 
     ``recipients`` and ``identity_files`` are the keys of an encrypted repository, as ``take_snapshot`` has them.
     """
@@ -220,7 +220,7 @@ def _fill(
     states, state_problems = _copy_states(copier, wish, date, runner, clock)
     problems += state_problems + _copy_files(copier, wish, snapshot.digest)
     archives, log_problems = _archive_logs(building, copier, older, wish, clock)
-    sent = backup_offsite.send(wish.offsite, wish.repository, wish.host, copier.copies, clock, wish.wait)
+    sent = backups_offsite.send(wish.offsite, wish.repository, wish.host, copier.copies, clock, wish.wait)
     problems += log_problems + sent.problems
     written = timestamp(begun)
     sums = _write_sums(building, copier.write_sidecars(written))

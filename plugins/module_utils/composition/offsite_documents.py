@@ -15,17 +15,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 
-from .copies import Copy
-from .offsite import catalogue, checking, fetching, sending
-from .offsite.catalogue import canonical
-from .offsite.encryption import Identities, read_identities, read_recipients
-from .offsite.faults import DamagedObjectError, OffsiteError
-from .offsite.fetching import Remote
-from .offsite.sending import LocalFile, Progress
-from .offsite.store import ObjectStore
-from .repository import paths
-from .repository.faults import DamagedError
-from .repository.layout import check_host, is_digest, refusals
+from ..offsite import catalogue, checking, fetching, sending
+from ..offsite.catalogue import canonical
+from ..offsite.encryption import Identities, read_identities, read_recipients
+from ..offsite.faults import DamagedObjectError, OffsiteError
+from ..offsite.fetching import Remote
+from ..offsite.sending import LocalFile, Progress
+from ..offsite.store import ObjectStore
+from ..repository import paths
+from ..repository.faults import DamagedError
+from ..repository.layout import check_host, is_digest, refusals
+from .offsite_copies import Copy
 
 FORMAT = "fleetops.continuity off-site documents"
 LEGAL, TECHNICAL = KINDS = ("legal", "technical")

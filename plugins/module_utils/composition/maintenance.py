@@ -11,25 +11,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
-from .copies import Copy, Fetched, fetched
-from .effects import Clock
-from .errors import ContinuityError
-from .journal.chain import Chain
-from .journal.durable import write_file
-from .offsite.faults import DamagedObjectError, MissingObjectError
-from .repository import forgetting, pruning, scrubbing
-from .repository.checkpoints import Checkpoint
-from .repository.faults import DamagedError, RepositoryError
-from .repository.forgetting import Forgetting
-from .repository.good_copies import GoodCopy, RepositoryCopy
-from .repository.healing import OWNER as HEALING
-from .repository.healing import Healed, Healing
-from .repository.index import Index
-from .repository.layout import Repository, canonical, refusals
-from .repository.locks import maintaining
-from .repository.pruning import Progress, Pruned
-from .repository.retention import ALLOWED, PERIODS, Policy, Retention
-from .repository.scrubbing import Head, Scrubbed
+from ..effects import Clock
+from ..errors import ContinuityError
+from ..journal.chain import Chain
+from ..journal.durable import write_file
+from ..offsite.faults import DamagedObjectError, MissingObjectError
+from ..repository import forgetting, pruning, scrubbing
+from ..repository.checkpoints import Checkpoint
+from ..repository.faults import DamagedError, RepositoryError
+from ..repository.forgetting import Forgetting
+from ..repository.good_copies import GoodCopy, RepositoryCopy
+from ..repository.healing import OWNER as HEALING
+from ..repository.healing import Healed, Healing
+from ..repository.index import Index
+from ..repository.layout import Repository, canonical, refusals
+from ..repository.locks import maintaining
+from ..repository.pruning import Progress, Pruned
+from ..repository.retention import ALLOWED, PERIODS, Policy, Retention
+from ..repository.scrubbing import Head, Scrubbed
+from .offsite_copies import Copy, Fetched, fetched
 
 KEEP = ("last", *PERIODS)
 UNCERTAIN = {"manifest", "forgotten", "chain", "head"}

@@ -7,11 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional
 
-from . import copies, document_copies, snapshots
-from .effects import Clock
-from .offsite.destination import Destination
-from .offsite.faults import OffsiteError
-from .offsite.sending import Progress
+from ..effects import Clock
+from ..offsite.destination import Destination
+from ..offsite.faults import OffsiteError
+from ..offsite.sending import Progress
+from . import offsite_copies, offsite_documents, snapshots
 
 
 @dataclass
@@ -40,16 +40,16 @@ def carry_out(
         credentials_file=options["credentials_file"],
         ca_file=options["ca_file"],
     )
-    copy = copies.Copy(destination, options["parallel"])
+    copy = offsite_copies.Copy(destination, options["parallel"])
     return _CALLS[options["content"], options["state"]](options, copy, clock, check, progress)
 
 
 def _send(
-    options: Mapping[str, Any], copy: copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
+    options: Mapping[str, Any], copy: offsite_copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
 ) -> Outcome:
     if not options["repository"]:
         raise OffsiteError("There is nothing to send", where="repository", fix="Name the repository")
-    plan, sent = copies.send(
+    plan, sent = offsite_copies.send(
         options["repository"],
         copy,
         options["recipients"],
@@ -69,9 +69,9 @@ def _send(
 
 
 def _send_documents(
-    options: Mapping[str, Any], copy: copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
+    options: Mapping[str, Any], copy: offsite_copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
 ) -> Outcome:
-    done = document_copies.send(
+    done = offsite_documents.send(
         copy,
         _host(options),
         options["sources"],
@@ -95,10 +95,10 @@ def _send_documents(
 
 
 def _verify(
-    options: Mapping[str, Any], copy: copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
+    options: Mapping[str, Any], copy: offsite_copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
 ) -> Outcome:
     alone = bool(options["identity_files"]) and bool(options["expected"] or options["level"] == "data")
-    checked = copies.verify(
+    checked = offsite_copies.verify(
         copy,
         options["identity_files"],
         repository_path=None if alone else options["repository"],
@@ -110,9 +110,9 @@ def _verify(
 
 
 def _verify_documents(
-    options: Mapping[str, Any], copy: copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
+    options: Mapping[str, Any], copy: offsite_copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
 ) -> Outcome:
-    checked = document_copies.verify(
+    checked = offsite_documents.verify(
         copy,
         _host(options),
         options["identity_files"],
@@ -125,9 +125,9 @@ def _verify_documents(
 
 
 def _restore(
-    options: Mapping[str, Any], copy: copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
+    options: Mapping[str, Any], copy: offsite_copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
 ) -> Outcome:
-    manifest, restored = copies.restore(
+    manifest, restored = offsite_copies.restore(
         copy,
         options["snapshot"],
         options["identity_files"],
@@ -145,11 +145,11 @@ def _restore(
 
 
 def _restore_documents(
-    options: Mapping[str, Any], copy: copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
+    options: Mapping[str, Any], copy: offsite_copies.Copy, clock: Clock, check: bool, progress: Optional[Progress]
 ) -> Outcome:
     if not options["target"]:
         raise OffsiteError("Documents are restored to a folder", where="target", fix="Name one")
-    paths = document_copies.restore(
+    paths = offsite_documents.restore(
         copy,
         _host(options),
         options["identity_files"],
@@ -166,14 +166,15 @@ def _host(options: Mapping[str, Any]) -> str:
 
 
 def _patterns(options: Mapping[str, Any]) -> dict[str, list[str]]:
-    given = {kind: options[f"{kind}_patterns"] for kind in document_copies.KINDS}
+    given = {kind: options[f"{kind}_patterns"] for kind in offsite_documents.KINDS}
     return {
-        kind: list(document_copies.PATTERNS[kind] if patterns is None else patterns) for kind, patterns in given.items()
+        kind: list(offsite_documents.PATTERNS[kind] if patterns is None else patterns)
+        for kind, patterns in given.items()
     }
 
 
 _CALLS: Mapping[
-    tuple[str, str], Callable[[Mapping[str, Any], copies.Copy, Clock, bool, Optional[Progress]], Outcome]
+    tuple[str, str], Callable[[Mapping[str, Any], offsite_copies.Copy, Clock, bool, Optional[Progress]], Outcome]
 ] = {
     ("restore_points", "sent"): _send,
     ("restore_points", "verified"): _verify,
