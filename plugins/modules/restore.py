@@ -56,6 +56,13 @@ options:
     type: list
     elements: str
     default: []
+  agents:
+    description:
+      - Names of agents whose state is restored, from a snapshot that was taken of a host root.
+      - Beside what O(include) names.
+    type: list
+    elements: str
+    default: []
   identity_files:
     description:
       - Files with private keys of age, one of which opens the repository, when it is encrypted.
@@ -73,8 +80,7 @@ EXAMPLES = r"""
     repository: /srv/fleet/repository
     snapshot: rp-before-release-42
     host: pc2
-    include:
-      - /srv/fleet/state/TieredResponder
+    agents: [TieredResponder]
 
 - name: Look at a whole snapshot somewhere else
   fleetops.continuity.restore:
@@ -133,6 +139,7 @@ ARGUMENTS = {
     "host": {"type": "str"},
     "target": {"type": "path"},
     "include": {"type": "list", "elements": "str", "default": []},
+    "agents": {"type": "list", "elements": "str", "default": []},
     "identity_files": {"type": "list", "elements": "path", "default": []},
 }
 
@@ -145,6 +152,7 @@ def execute(call: Call) -> dict:
         host=options["host"],
         target=options["target"],
         include=options["include"],
+        agents=options["agents"],
         check=call.check_mode,
         identity_files=options["identity_files"],
     )

@@ -243,12 +243,14 @@ def restore_snapshot(
     host: Optional[str] = None,
     target: Optional[str] = None,
     include: Sequence[str] = (),
+    agents: Sequence[str] = (),
     check: bool = False,
     progress: Optional[Progress] = None,
     identity_files: Sequence[str] = (),
 ) -> tuple[Manifest, Restored]:
-    """Restore to ``target`` (a folder that stands for ``/``), or in place when it is None. ``identity_files``
-    name private keys of age, for an encrypted repository, here and below."""
+    """Restore to ``target`` (a folder that stands for ``/``), or in place when it is None: what ``include`` and
+    ``agents`` name, everything when both are empty. ``identity_files`` name private keys of age, for an
+    encrypted repository, here and below."""
     from ..repository.restoring import Restore, Selection
 
     repository = Repository.open(repository_path, identity_files)
@@ -256,13 +258,26 @@ def restore_snapshot(
         manifest = manifests.find(repository, snapshot, host)
         reader = BlockReader(repository, Index(repository))
     try:
-        selection = Selection(tuple(os.fsencode(path).rstrip(b"/") or b"/" for path in include))
+        named = [os.fsencode(path).rstrip(b"/") or b"/" for path in include]
+        selection = Selection((*named, *_state_of(manifest, agents)))
         absolute = None if target is None else os.path.abspath(target)
         restore = Restore(reader, manifest, target=absolute, selection=selection, apply=not check, progress=progress)
         with refusals("Cannot restore", absolute or "/", "Make room or give permission, and run again: it goes on"):
             return manifest, restore.run()
     finally:
         reader.close()
+
+
+def _state_of(manifest: Manifest, agents: Sequence[str]) -> list[bytes]:
+    """The folders ``<root>/state/<agent>`` of a snapshot of a host root (docs/design.md, section 6)."""
+    folders = [paths.decode(source) for source in manifest.sources if source.endswith("/state")]
+    if agents and not folders:
+        raise RepositoryError(
+            "This snapshot holds no agents' state: none of its sources is the folder 'state' of a host root",
+            where=manifest.id,
+            fix="Name paths instead; snapshots lists what the snapshot holds",
+        )
+    return [folder + b"/" + os.fsencode(agent) for folder in folders for agent in agents]
 
 
 def _reading(repository_path: str) -> AbstractContextManager[None]:

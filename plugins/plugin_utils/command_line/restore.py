@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--include", action="append", default=[], metavar="PATH", help="only this path, or pattern of paths"
     )
+    parser.add_argument(
+        "--agent", action="append", default=[], dest="agents", metavar="NAME", help="only the state of this agent"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
     parser.add_argument(
         "--identity-file",
@@ -46,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         target=arguments.target,
         include=arguments.include,
+        agents=arguments.agents,
         check=arguments.dry_run,
         progress=progress.on_terminal("restore"),
         identity_files=arguments.identity_files,

@@ -40,6 +40,23 @@ def test_in_place_only_what_differs_is_replaced_and_the_old_is_kept(world: Any) 
     assert (again.created, again.changed, again.kept_aside) == ([], [], [])
 
 
+def test_the_state_of_an_agent_alone_is_restored_by_its_name(world: Any) -> None:
+    world.write({"state/Twin/memory.json": b"{}", "state/Twins/memory.json": b"{}", "config/startup.yaml": b"a: 1"})
+    world.take(sources=[world.tree / "state", world.tree / "config"])
+    for lost in ("state/Twin/memory.json", "state/Twins/memory.json", "config/startup.yaml"):
+        (world.tree / lost).unlink()
+    assert in_place(world, agents=["Twin"]).created == [str(world.tree / "state/Twin/memory.json")]
+    with pytest.raises(ContinuityError, match=r"state/Nobody"):
+        in_place(world, agents=["Nobody"])
+
+
+def test_agents_are_asked_for_where_there_are_none(world: Any) -> None:
+    world.write({"a": b"a"})
+    world.take()
+    with pytest.raises(ContinuityError, match="holds no agents' state"):
+        in_place(world, agents=["Twin"])
+
+
 def test_a_damaged_file_with_its_old_size_and_time_is_restored(world: Any) -> None:
     world.write({"a": b"right"})
     world.take()
