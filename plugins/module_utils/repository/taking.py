@@ -165,15 +165,16 @@ def take(
 
 def _check_key(repository: Repository, reader: BlockReader, parent: Optional[Manifest]) -> None:
     """Refuse to encrypt with another key than before: anybody could have put one there that is their own."""
-    for segment in parent.segments[:1] if parent and repository.encrypted else ():
-        try:
-            reader.path(segment.first)
-        except DamagedError as error:
-            raise RepositoryError(
-                "The key in config.json is not the one of the snapshots before",
-                where=str(repository.root / "config.json"),
-                fix="Find out who replaced it; heal it from a copy of the repository",
-            ) from error
+    if parent is None or not parent.segments or not repository.encrypted:
+        return
+    try:
+        reader.path(parent.segments[0].first)
+    except DamagedError as error:
+        raise RepositoryError(
+            "The key in config.json is not the one of the snapshots before",
+            where=str(repository.root / "config.json"),
+            fix="Find out who replaced it; heal it from a copy of the repository",
+        ) from error
 
 
 def _same_request(parent: Manifest, request: Request) -> bool:
