@@ -169,12 +169,12 @@ def _check_key(repository: Repository, reader: BlockReader, parent: Optional[Man
         return
     try:
         reader.path(parent.segments[0].first)
-    except DamagedError as error:
+    except DamagedError:
         raise RepositoryError(
             "The key in config.json is not the one of the snapshots before",
             where=str(repository.root / "config.json"),
             fix="Find out who replaced it; heal it from a copy of the repository",
-        ) from error
+        ) from None
 
 
 def _same_request(parent: Manifest, request: Request) -> bool:
