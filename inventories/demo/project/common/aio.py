@@ -80,9 +80,13 @@ class Service:
             except asyncio.TimeoutError:
                 self.vitals.save()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # being asked again changes nothing
+        # Server.close() would drop a connection that was accepted a moment ago and has no handler yet.
+        for server in servers:
+            for listening in server.sockets:
+                loop.remove_reader(listening.fileno())
+        await asyncio.sleep(handover.ROUND_SECONDS)
         for server in servers:
             server.close()
-        await asyncio.sleep(handover.ROUND_SECONDS)
         for waited in range(int(handover.CAP_SECONDS / 0.02)):
             if not self.open or (not self.in_flight and waited * 0.02 > handover.IDLE_SECONDS):
                 break
