@@ -12,6 +12,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.effects import
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.pruning import Pruned
 
 from . import progress
+from .identities import add_identity_files
 
 HELP = "Reclaim the space of what no snapshot needs any more"
 
@@ -24,14 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-unused", type=float, default=5.0, metavar="PERCENT", help="may stay unused (5)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
-    parser.add_argument(
-        "--identity-file",
-        action="append",
-        default=[],
-        dest="identity_files",
-        metavar="FILE",
-        help="private key of age, for an encrypted repository",
-    )
+    add_identity_files(parser)
     parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for writers")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 

@@ -11,6 +11,7 @@ import sys
 from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
 from . import progress
+from .identities import add_identity_files
 
 HELP = "Restore a snapshot (exit status 1: some of it could not be restored)"
 
@@ -31,14 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--agent", action="append", default=[], dest="agents", metavar="NAME", help="only the state of this agent"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
-    parser.add_argument(
-        "--identity-file",
-        action="append",
-        default=[],
-        dest="identity_files",
-        metavar="FILE",
-        help="private key of age, for an encrypted repository",
-    )
+    add_identity_files(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 

@@ -11,6 +11,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.composition im
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 
 from . import progress
+from .identities import add_identity_files
 
 HELP = "Read every byte of a repository again (exit status 1: something is damaged)"
 
@@ -24,14 +25,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--share", default="1/1", metavar="K/N", help="read the Kth of N parts of the packs")
     parser.add_argument("--restart", action="store_true", help="do not go on where a killed one was")
     parser.add_argument("--heads", metavar="FILE", help="note of the newest snapshots, outside of the repository")
-    parser.add_argument(
-        "--identity-file",
-        action="append",
-        default=[],
-        dest="identity_files",
-        metavar="FILE",
-        help="private key of age, for an encrypted repository",
-    )
+    add_identity_files(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 

@@ -14,6 +14,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.repository.man
 from ansible_collections.fleetops.continuity.plugins.module_utils.sources.databases import FOLDER, read_declarations
 
 from . import progress
+from .identities import add_identity_files
 from .local_runner import LocalRunner
 
 HELP = "Take a snapshot (exit status 1: it was taken, but something in it could not be taken as it stands)"
@@ -31,14 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pin", action="store_true", default=None, help="exempt it from retention")
     parser.add_argument("--if-changed", action="store_true", help="take none when nothing differs")
     parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for another writer")
-    parser.add_argument(
-        "--identity-file",
-        action="append",
-        default=[],
-        dest="identity_files",
-        metavar="FILE",
-        help="private key of age, for an encrypted repository",
-    )
+    add_identity_files(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 

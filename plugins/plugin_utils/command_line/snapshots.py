@@ -10,6 +10,8 @@ import sys
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
+from .identities import add_identity_files
+
 HELP = "List snapshots, or the paths in one (exit status 1: some manifests are damaged)"
 
 LETTERS = {"file": "-", "directory": "d", "symlink": "l", "fifo": "p"}
@@ -22,14 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="only of this host")
     parser.add_argument("--restore-point", metavar="ID")
     parser.add_argument("--tag", action="append", default=[])
-    parser.add_argument(
-        "--identity-file",
-        action="append",
-        default=[],
-        dest="identity_files",
-        metavar="FILE",
-        help="private key of age, for an encrypted repository",
-    )
+    add_identity_files(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 

@@ -10,6 +10,7 @@ import json
 from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 
 from . import progress
+from .identities import add_identity_files
 
 HELP = "Verify snapshots, or compare files with one (exit status 1: something is not as it was)"
 
@@ -28,14 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", metavar="DIR", help="compare the files below DIR with one snapshot (default: latest)"
     )
-    parser.add_argument(
-        "--identity-file",
-        action="append",
-        default=[],
-        dest="identity_files",
-        metavar="FILE",
-        help="private key of age, for an encrypted repository",
-    )
+    add_identity_files(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
