@@ -46,13 +46,10 @@ class Destination:
             self._aside_folder = None
 
     def claim(self) -> None:
-        """Be the only one who restores to this folder: two would build files under the same names."""
+        """Be the only one who restores to this folder: two would build files under the same names. Waits for another
+        one to end, as for hosts that restore to one place; a killed one holds nothing."""
         try:
-            fcntl.flock(self._stack[0][1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RepositoryError(
-                "Another restore is at work here", where=self._base, fix="Wait for it to end, and run again: it goes on"
-            ) from error
+            fcntl.flock(self._stack[0][1], fcntl.LOCK_EX)
         except OSError as error:
             # Network file systems that cannot lock a folder are no reason not to restore to them.
             if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
