@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -26,7 +27,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Server:
+class Server(ABC):
     """A server process and its folder; ``stop`` ends the one and removes the other."""
 
     def __init__(self, user: str) -> None:
@@ -50,8 +51,9 @@ class Server:
                 pytest.fail((self.folder / "server.log").read_text())
             time.sleep(0.05)
 
+    @abstractmethod
     def answers(self) -> bool:
-        raise NotImplementedError
+        """Whether a client is served by now."""
 
     def stop(self) -> None:
         if self._process is not None:

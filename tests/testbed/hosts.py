@@ -56,6 +56,7 @@ SSH_OPTIONS = (
     "ServerAliveInterval=3",
     "ServerAliveCountMax=3",
 )
+ADMIT = 'install -d -m 700 ~/.ssh && printf "%s\\n" "$1" > ~/.ssh/authorized_keys'
 LIMIT = 10_000
 """Open files and processes of a host: podman's defaults are more than an unprivileged machine may give."""
 
@@ -130,12 +131,12 @@ def create_systemd(directory: Path) -> dict[str, Any]:
             *("--ulimit", f"nofile={LIMIT}:{LIMIT}", "--ulimit", f"nproc={LIMIT}:{LIMIT}"),
             # An address of its own, so that a host keeps it when it is booted again.
             *("--network", network, "--ip", str(subnet[number])),
-            *("--volume", f"{key}.pub:/root/.ssh/authorized_keys:ro"),
             *(made, "/sbin/init"),
         )
     for name in HOSTS:
         container = f"{name.lower()}-{mark}"
         await_boot(container)
+        podman("exec", container, "sh", "-c", ADMIT, "sh", Path(f"{key}.pub").read_text().strip())
         address = podman("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container)
         variables[name] = {
             "ansible_host": address,
