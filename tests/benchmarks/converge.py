@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, Mapping
 
 HERE = Path(__file__).resolve().parent
-CHECKOUT = HERE.parent.parent
-sys.path[:0] = [str(CHECKOUT / ".cache/collections"), str(HERE.parent / "testbed")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "testbed")]
 
 import hosts
+from conftest import CHECKOUT, COLLECTIONS
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.startup_config import load_host
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout import start_script
@@ -103,7 +103,7 @@ def play(inventory: Path, playbook: str, **environment: str) -> tuple[float, int
         cwd=CHECKOUT,
         env={
             **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".cache/collections"),
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_FORKS": "10",
             **environment,

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import Callable
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT / ".cache" / "collections"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import yaml
+from conftest import CHECKOUT
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.dependencies import resolve
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.model import Fleet
