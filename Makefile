@@ -31,7 +31,7 @@ dist:
 	@mkdir -p dist
 	@python="$(PYTHON)"; "$$python" -c 'import yaml' 2>/dev/null || { $(MAKE) $(VENV)/.requirements-run && python=$(RUN); }; \
 	PYTHONPATH=plugins/plugin_utils "$$python" -c 'import pathlib, zipapp; \
-	pathlib.Path("dist/continuity.pyz").write_bytes(zipapp.build())' && chmod +x dist/continuity.pyz && ls -l dist/continuity.pyz
+	pathlib.Path("dist/continuity.pyz").write_bytes(zipapp.build(bytecode=True))' && chmod +x dist/continuity.pyz && ls -l dist/continuity.pyz
 
 clean:
 	rm -rf .cache dist .demo

@@ -4,8 +4,8 @@
 
 The collection's own paths are kept inside the archive, so that imports are the same with and
 without Ansible. PyYAML travels along in its pure Python form, used only where the host has none.
-Beside the files of the commands that timers start stands their bytecode for the Python that packs
-them, which halves the time that such a command takes to start; any other one compiles the files.
+On request, the bytecode of the commands that are used most stands beside their files: it halves the time
+that they take to start with the Python that packed them, and any other one compiles the files.
 """
 
 from __future__ import annotations
@@ -41,14 +41,16 @@ if __name__ == "__main__":
 """
 
 
-def build() -> bytes:
-    """The bytes of continuity.pyz (runs with any Python from 3.9 on)."""
+def build(bytecode: bool = False) -> bytes:
+    """The bytes of continuity.pyz (runs with any Python from 3.9 on).
+
+    With ``bytecode`` packing takes four times as long, which each host of a rollout would wait for."""
     files = {"__main__.py": MAIN.encode()}
     for part in ("module_utils", "plugin_utils/command_line"):
         for path in sorted((PLUGINS / part).rglob("*.py")):
             if path.name != "wiring.py":
                 files[f"{INSIDE}/{path.relative_to(PLUGINS).as_posix()}"] = path.read_bytes()
-    if sys.version_info >= (3, 11):
+    if bytecode and sys.version_info >= (3, 11):
         # Older ones write sets in an order that changes from run to run.
         files.update({f"{name}c": _bytecode(name, files[name]) for name in sorted(files) if _OFTEN.fullmatch(name)})
     files[f"{INSIDE}/plugin_utils/__init__.py"] = b""

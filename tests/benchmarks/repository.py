@@ -123,7 +123,7 @@ class Run:
         shutil.rmtree(self.folder, ignore_errors=True)
         tree = self.folder / "tree"
         tree.mkdir(parents=True)
-        self.program.write_bytes(zipapp.build())
+        self.program.write_bytes(zipapp.build(bytecode=True))
         begun = time.monotonic()
         repository_corpus.make(tree, files, bulk)
         count, size = sum(1 for file in tree.rglob("*") if file.is_file()), size_of(tree)

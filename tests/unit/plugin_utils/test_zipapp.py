@@ -40,10 +40,11 @@ def run(python, program, *arguments):
     )
 
 
-def test_the_bytes_are_the_same_in_another_process_and_another_zone():
+@pytest.mark.parametrize("bytecode", [False, True])
+def test_the_bytes_are_the_same_in_another_process_and_another_zone(bytecode):
     code = (
         "import hashlib; from ansible_collections.fleetops.continuity.plugins.plugin_utils import zipapp;"
-        "print(hashlib.sha256(zipapp.build()).hexdigest())"
+        f"print(hashlib.sha256(zipapp.build(bytecode={bytecode})).hexdigest())"
     )
     seen = {
         subprocess.run(
@@ -61,6 +62,14 @@ def test_the_bytes_are_the_same_in_another_process_and_another_zone():
         for zone, seed in (("UTC", "1"), ("Asia/Tokyo", "2"))
     }
     assert len(seen) == 1
+
+
+def test_with_bytecode_it_runs_with_any_python(tmp_path):
+    program = tmp_path / "continuity.pyz"
+    program.write_bytes(zipapp.build(bytecode=True))
+    for python in filter(None, (sys.executable, oldest_python())):
+        ran = run(python, program, "verify", "--help")
+        assert ran.returncode == 0, ran.stderr
 
 
 def test_it_holds_the_engine_and_nothing_of_ansible():
