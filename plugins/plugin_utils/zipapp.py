@@ -63,9 +63,9 @@ def build(bytecode: bool = False) -> bytes:
         for path in sorted(Path(yaml.origin).parent.glob("*.py")):
             files[f"bundled/yaml/{path.name}"] = path.read_bytes()
         for distribution in importlib.metadata.distributions(name="PyYAML"):
-            for part in distribution.files or ():
-                if part.name == "LICENSE":
-                    files["bundled/yaml/LICENSE"] = Path(str(part.locate())).read_bytes()
+            for shipped in distribution.files or ():
+                if shipped.name == "LICENSE":
+                    files["bundled/yaml/LICENSE"] = Path(str(shipped.locate())).read_bytes()
     packed = io.BytesIO()
     packed.write(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
