@@ -1,25 +1,29 @@
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SQLite databases: copied by SQLite itself, while they are written.
+"""SQLite databases: one transaction's state, while they are written.
 
-The online backup interface reads one transaction's state, in rollback and in WAL mode alike. In
-rollback mode writers wait while it copies; in WAL mode they do not.
+One of moderate size that nobody is writing is read as it stands, at once, under SQLite's own lock. Every other one
+is copied by SQLite's online backup interface, in rollback and in WAL mode alike. In rollback mode writers wait
+meanwhile; in WAL mode they do not.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import sqlite3
+import struct
 import tempfile
 import time
 from pathlib import Path
+from typing import Iterator, Optional, Sequence
 from urllib.parse import quote
 
-from ..source import Reading
-from .files import FileReading
+from ..source import Piece, Reading
+from .files import GRAIN, PIECE, FileReading
 
 HEADER = b"SQLite format 3\0"
 COMPANIONS = (b"-wal", b"-shm", b"-journal")
@@ -28,7 +32,34 @@ WAIT = 30.0
 _PAUSE = 0.001
 """Short, because a busy writer leaves the database alone for no longer than that."""
 _BUSY = (5, 6)
-_WAL = b"\2\2"
+_ROLLBACK, _WAL = b"\1\1", b"\2\2"
+AT_ONCE = 32 * 1024 * 1024
+"""Bytes of a database that is read into memory while its writers wait."""
+_SHARED = struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0x40000002, 510, 0)
+"""The lock of a reader, as ``struct flock``: https://www.sqlite.org/fileformat2.html, section 1.5."""
+
+
+class HeldReading:
+    """A database that was read at once."""
+
+    kind = "sqlite"
+    block_size = BLOCK
+
+    def __init__(self, content: Sequence[bytes], stat: os.stat_result) -> None:
+        self._content, self.stat, self.size = [*reversed(content)], stat, stat.st_size
+
+    def pieces(self) -> Iterator[Piece]:
+        while self._content:
+            yield self._content.pop()
+
+    def settled(self) -> bool:
+        return True
+
+    def fault(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        self._content.clear()
 
 
 class SqliteReading(FileReading):
@@ -56,7 +87,10 @@ def is_database(path: bytes) -> bool:
 
 
 def read(path: bytes, staging: str, attempt: int) -> Reading:
-    """Read a consistent copy; where SQLite refuses, the file as it stands, with a fault that says so."""
+    """Read one transaction's state; where SQLite refuses, the file as it stands, with a fault that says so."""
+    held = _held(path)
+    if held is not None:
+        return held
     stat = os.lstat(path)
     descriptor, name = tempfile.mkstemp(prefix="sqlite-", dir=staging)
     os.close(descriptor)
@@ -75,6 +109,43 @@ def read(path: bytes, staging: str, attempt: int) -> Reading:
         return FileReading(path, attempt, fault=f"SQLite cannot copy this database, taken as it stands: {error}")
     finally:
         os.unlink(copy)
+
+
+def _held(path: bytes) -> Optional[Reading]:
+    """The database as it stands, where that is one transaction's state for sure; None where a copy is needed.
+
+    In rollback mode nobody can write to the file as long as it is locked as by a reader, and SQLite says that no
+    journal waits to be rolled back. The lock belongs to the open file: one of the process would end when any
+    thread closes the same file. In WAL mode, where that lock keeps nobody out, the log must be empty, and the time
+    of the last change must be old enough to show another one.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        with contextlib.suppress(sqlite3.Error, OSError):
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _SHARED)
+            before = os.fstat(descriptor)
+            version = os.pread(descriptor, 20, 0)[18:]
+            if before.st_size > AT_ONCE or version not in (_ROLLBACK, _WAL):
+                return None
+            if version == _WAL and (_log_size(path) or time.time_ns() - before.st_ctime_ns < GRAIN):
+                return None
+            _check_readable(path, "mode=ro" if version == _ROLLBACK else "immutable=1")
+            content = [os.pread(descriptor, PIECE, start) for start in range(0, before.st_size, PIECE)]
+            if _state(os.fstat(descriptor)) == _state(before) == _state(os.stat(path)):
+                return HeldReading(content, before)
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _check_readable(path: bytes, how: str) -> None:
+    """Raises sqlite3.Error where the file is no database, or must be rolled back first."""
+    with contextlib.closing(sqlite3.connect(f"file:{quote(path)}?{how}", uri=True, timeout=0)) as database:
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
+def _state(stat: os.stat_result) -> tuple[int, int, int, int]:
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns
 
 
 def _copied_at_rest(path: bytes, copy: str) -> bool:

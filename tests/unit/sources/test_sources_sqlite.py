@@ -15,6 +15,7 @@ from typing import Iterator
 import pytest
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.source import Found, plain
+from ansible_collections.fleetops.continuity.plugins.module_utils.sources import sqlite
 from ansible_collections.fleetops.continuity.plugins.module_utils.sources.tree import TreeSource
 
 WRITER = """
@@ -179,3 +180,65 @@ def test_a_database_at_rest_is_left_as_it_is(tmp_path: Path) -> None:
     assert before[0] == ["m.db"]
     assert check(taken(folder, tmp_path / "staging")["m.db"][1], tmp_path / "copy.db") == 1
     assert (os.listdir(folder), os.stat(folder).st_mtime_ns, (folder / "m.db").read_bytes()) == before
+
+
+def numbered(file: Path, mode: str) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute(f"pragma journal_mode={mode}")
+        database.execute("create table log (number integer primary key, twice integer)")
+        database.executemany("insert into log values (?, ?)", [(n, 2 * n) for n in range(1, 101)])
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete", "persist", "truncate"])
+def test_a_quiet_database_is_read_as_it_stands(tmp_path: Path, mode: str) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    numbered(folder / "m.db", mode)
+    time.sleep(sqlite.GRAIN / 1e9)
+    kind, content, fault = taken(folder, tmp_path / "staging")["m.db"]
+    assert (kind, fault) == ("sqlite", "")
+    assert content == (folder / "m.db").read_bytes()
+    assert check(content, tmp_path / "copy.db") == 100
+    with closing(sqlite3.connect(folder / "m.db", timeout=0)) as database:
+        assert database.execute("delete from log").rowcount == 100
+
+
+def test_writers_wait_while_a_database_is_read_whatever_else_closes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    numbered(folder / "m.db", "delete")
+    check_readable, refused = sqlite._check_readable, []
+
+    def writes_in_between(path: bytes, how: str) -> None:
+        check_readable(path, how)
+        # A lock of the process would end here.
+        (folder / "m.db").read_bytes()
+        with closing(sqlite3.connect(folder / "m.db", timeout=0, isolation_level=None)) as database:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                database.execute("delete from log")
+        refused.append(path)
+
+    monkeypatch.setattr(sqlite, "_check_readable", writes_in_between)
+    assert check(taken(folder, tmp_path / "staging")["m.db"][1], tmp_path / "copy.db") == 100
+    assert refused == [os.fsencode(folder / "m.db")]
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_a_database_under_a_writers_lock_and_a_large_one_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    numbered(tmp_path / "m.db", mode)
+    path = os.fsencode(tmp_path / "m.db")
+    time.sleep(sqlite.GRAIN / 1e9)
+    held = sqlite._held(path)
+    assert held is not None
+    with closing(sqlite3.connect(tmp_path / "m.db", timeout=0, isolation_level=None)) as database:
+        database.execute("begin exclusive")
+        database.execute("update log set twice = 0")
+        assert sqlite._held(path) is None or mode == "wal"
+        database.execute("commit")
+        assert sqlite._held(path) is None or mode == "delete"
+    monkeypatch.setattr(sqlite, "AT_ONCE", 4096)
+    assert sqlite._held(path) is None
