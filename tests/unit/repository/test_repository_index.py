@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import DamagedError
-from ansible_collections.fleetops.continuity.plugins.module_utils.repository.index import MANY_FILES, Index, IndexFile
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.index import (
+    MANY_FILES,
+    Index,
+    IndexFile,
+    publish_records,
+)
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.packs import PackWriter, Place, scan
 
@@ -85,3 +90,16 @@ def test_blocks_of_a_pack_that_is_gone_are_unknown_to_writers(repository: Reposi
     index = Index(repository)
     assert hashlib.sha256(b"one").digest() not in index
     assert {name.hex() for name in index.missing} == {pack.stem}
+
+
+def test_digests_with_the_same_beginning_and_an_empty_index_are_told_apart(repository: Repository) -> None:
+    alike = [b"same" + bytes([number]) * 28 for number in range(20)]
+    edges = [b"\0" * 32, b"\xff" * 32]
+    place = Place(b"p" * 32, 56, 10, 10, 0)
+    file = publish_records(repository, [(digest, place) for digest in (*alike, *edges)], "pc2")
+    index_file = IndexFile(file)
+    for digest in (*alike, *edges):
+        assert list(index_file.find(digest)) == [place]
+    for unknown in (b"same" + b"\xff" * 28, b"samf" + bytes(28), b"\xff" * 31 + b"\xfe", b"\0" * 31 + b"\1"):
+        assert list(index_file.find(unknown)) == []
+    assert list(IndexFile(publish_records(repository, [], "pc2")).find(alike[0])) == []
