@@ -21,6 +21,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.source_t
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.startup_config import load_host
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.agent_rules import AgentRules
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.observation import describe
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.options import RELEASE
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.project_files import scan
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.release_build import (
     BuiltRelease,
@@ -29,7 +30,6 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.releas
     default_id,
 )
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.staging import listing
-from ansible_collections.fleetops.continuity.plugins.modules.release import ARGUMENTS
 from ansible_collections.fleetops.continuity.plugins.plugin_utils import zipapp
 
 OF_HOST = ("startup_config", "python", "address", "agent_rules", "values")
@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        _validated, options = self.validate_argument_spec(argument_spec=dict(RELEASE))
         options = _plain(options)
         try:
             result.update(self._stage(options, task_vars))
@@ -156,7 +156,7 @@ class ActionModule(ActionBase):
                 project
             ):
                 given = {
-                    option: variables.get(f"continuity_{option}") or ARGUMENTS[option].get("default")
+                    option: variables.get(f"continuity_{option}") or RELEASE[option].get("default")
                     for option in OF_HOST
                 }
                 yield {**_plain(given), "host": str(variables.get("continuity_host", name))}

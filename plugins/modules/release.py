@@ -237,32 +237,8 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.observ
     observe,
     to_plain,
 )
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.options import RELEASE
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
-
-RULE = {
-    "match": {"type": "list", "elements": "str", "required": True},
-    "socket": {"type": "raw"},
-    "overlap": {"type": "bool"},
-    "probe": {"type": "dict"},
-    "user": {"type": "str"},
-    "stop_seconds": {"type": "float"},
-    "credentials": {"type": "dict", "no_log": False},
-}
-ARGUMENTS: dict[str, Any] = {
-    "root": {"type": "path", "required": True},
-    "host": {"type": "str", "required": True},
-    "project": {"type": "path"},
-    "startup_config": {"type": "path"},
-    "release": {"type": "str"},
-    "state": {"type": "str", "choices": ["staged"], "default": "staged"},
-    "supervisor": {"type": "dict", "required": True},
-    "python": {"type": "str", "default": "/usr/bin/python3"},
-    "address": {"type": "str"},
-    "agent_rules": {"type": "list", "elements": "dict", "default": [], "options": RULE},
-    "values": {"type": "dict", "default": {}},
-    "resume": {"type": "bool", "default": False},
-    "transfer": {"type": "dict", "default": {}},
-}
 
 
 def execute(call: Call) -> Mapping[str, Any]:
@@ -306,7 +282,7 @@ def execute(call: Call) -> Mapping[str, Any]:
 
 
 def main() -> None:
-    run_module(ARGUMENTS, execute)
+    run_module(RELEASE, execute)
 
 
 if __name__ == "__main__":

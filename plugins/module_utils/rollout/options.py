@@ -21,3 +21,27 @@ PLAN: Spec = {"plan": {"type": "dict", "required": True}}
 WAVE: Spec = {"wave": {"type": "int", "required": True}}
 HEALTHY: Spec = {"healthy_seconds": {"type": "float", "default": 30.0}}
 RESTORE_POINT: Spec = {"restore_point": {"type": "str"}}
+AGENT_RULE: Spec = {
+    "match": {"type": "list", "elements": "str", "required": True},
+    "socket": {"type": "raw"},
+    "overlap": {"type": "bool"},
+    "probe": {"type": "dict"},
+    "user": {"type": "str"},
+    "stop_seconds": {"type": "float"},
+    "credentials": {"type": "dict", "no_log": False},
+}
+RELEASE: Spec = {
+    "root": {"type": "path", "required": True},
+    "host": {"type": "str", "required": True},
+    "project": {"type": "path"},
+    "startup_config": {"type": "path"},
+    "release": {"type": "str"},
+    "state": {"type": "str", "choices": ["staged"], "default": "staged"},
+    "supervisor": {"type": "dict", "required": True},
+    "python": {"type": "str", "default": "/usr/bin/python3"},
+    "address": {"type": "str"},
+    "agent_rules": {"type": "list", "elements": "dict", "default": [], "options": AGENT_RULE},
+    "values": {"type": "dict", "default": {}},
+    "resume": {"type": "bool", "default": False},
+    "transfer": {"type": "dict", "default": {}},
+}
