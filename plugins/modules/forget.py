@@ -107,9 +107,11 @@ options:
       - What may be dropped although it is protected.
       - V(last) is the last snapshot of a host, V(rollout) the restore point on which a rollout relies, V(pinned) a
         pinned snapshot that is named in O(snapshots).
+      - V(gaps) is what belongs to snapshots that were taken away without being forgotten. Without it O(prune) refuses
+        to delete anything while some are missing, for they may come back from a copy.
     type: list
     elements: str
-    choices: [last, rollout, pinned]
+    choices: [last, rollout, pinned, gaps]
     default: []
   prune:
     description:
@@ -271,7 +273,7 @@ ARGUMENTS = {
     "keep_within": {"type": "str"},
     "keep_tags": {"type": "list", "elements": "str", "default": []},
     "schedules": {"type": "dict", "default": {}},
-    "allow": {"type": "list", "elements": "str", "choices": ["last", "rollout", "pinned"], "default": []},
+    "allow": {"type": "list", "elements": "str", "choices": ["last", "rollout", "pinned", "gaps"], "default": []},
     "prune": {"type": "bool", "default": False},
     "max_unused": {"type": "float", "default": 5},
     "wait": {"type": "float", "default": 60},

@@ -24,7 +24,7 @@ from ..repository.good_copies import GoodCopy, RepositoryCopy
 from ..repository.healing import OWNER as HEALING
 from ..repository.healing import Healed, Healing
 from ..repository.index import Index
-from ..repository.layout import Repository, canonical, refusals
+from ..repository.layout import Repository, canonical, is_repository, refusals
 from ..repository.locks import maintaining
 from ..repository.pruning import Progress, Pruned
 from ..repository.retention import ALLOWED, PERIODS, Policy, Retention
@@ -131,6 +131,7 @@ def forget(
                 wait=wanted.wait,
                 check=check,
                 without=frozenset(one.digest for one in result.forgetting.dropped),
+                gaps="gaps" in wanted.retention.allow,
                 progress=progress,
             )
     return result
@@ -143,13 +144,16 @@ def prune(
     max_unused: float = 5.0,
     wait: float = 60.0,
     check: bool = False,
+    gaps: bool = False,
     identity_files: Sequence[str] = (),
     progress: Optional[Progress] = None,
 ) -> Pruned:
-    """Reclaim the space of what no snapshot needs."""
+    """Reclaim the space of what no snapshot needs; with ``gaps`` also where some were taken away."""
     repository = Repository.open(repository_path, identity_files)
     with refusals("Cannot prune", repository_path, "Run as the owner of the repository"):
-        return pruning.prune(repository, clock, max_unused=max_unused, wait=wait, check=check, progress=progress)
+        return pruning.prune(
+            repository, clock, max_unused=max_unused, wait=wait, check=check, gaps=gaps, progress=progress
+        )
 
 
 @dataclass(frozen=True)
@@ -253,7 +257,7 @@ def scrub(
 ) -> Upkeep:
     """Scrub, and heal if it is wanted. ``check`` heals and notes nothing."""
     root = Path(repository_path)
-    if not (root / "packs").is_dir():
+    if not is_repository(repository_path):
         raise RepositoryError("There is no repository here", where=repository_path, fix="Name the folder of one")
     share = scrubbing.Share.parse(wanted.share)
     with refusals("Cannot scrub", repository_path, "Run as the owner of the repository"):

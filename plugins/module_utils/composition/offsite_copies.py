@@ -207,7 +207,7 @@ def _check_chain(
             except DamagedObjectError as error:
                 result.damaged[file.object] = error.what
     digests = set()
-    for host in sorted(one.name for one in repository.manifests.iterdir()):
+    for host in sorted(one.name for one in manifests.folders(repository)):
         readable, damaged = manifests.readable(repository, host)
         digests |= {manifest.digest for manifest in readable}
         result.chain += [str(fault) for fault in damaged]

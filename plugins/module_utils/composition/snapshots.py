@@ -21,7 +21,7 @@ from ..repository.blocks import BlockReader, content, entries_of
 from ..repository.entries import Content, Entry
 from ..repository.faults import RepositoryError
 from ..repository.index import Index
-from ..repository.layout import Repository, check_host, refusals
+from ..repository.layout import Repository, check_host, is_repository, refusals
 from ..repository.manifests import Manifest
 from ..source import Piece
 
@@ -96,7 +96,7 @@ def take_snapshot(
 
     sources = _real(wanted.sources) if wanted.sources or not wanted.databases else ()
     with refusals("Cannot take the snapshot", repository_path, "Run as the owner of the repository"):
-        if check and not os.path.exists(os.path.join(repository_path, "config.json")):
+        if check and not is_repository(repository_path):
             with tempfile.TemporaryDirectory(prefix="continuity-") as folder:
                 empty, _made = Repository.init(folder, clock.now())
                 return _take(empty, wanted, sources, repository_path, clock, runner, True, progress)

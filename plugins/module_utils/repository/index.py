@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Collection, Iterable, Iterator, Mapping, Sequence
 
 from .faults import DamagedError
+from .layout import LARGEST as LARGEST_PACK
 from .layout import Repository, is_digest, read_published, sha256, sync_folder
 from .packs import Place
 
@@ -120,7 +121,7 @@ class Index:
     """All index files of a repository, as they were when it was opened, and what was added since.
 
     A damaged index file is left out and kept in ``damaged``. Blocks in a pack file that is gone
-    (``missing``) count as unknown, so that a writer stores them again.
+    (``missing``), or that ends before them, count as unknown, so that a writer stores them again.
     """
 
     def __init__(self, repository: Repository) -> None:
@@ -129,6 +130,7 @@ class Index:
         self.files: list[IndexFile] = []
         self.damaged: list[DamagedError] = []
         self.missing: set[bytes] = set()
+        self._sizes: dict[bytes, int] = {}
         self._load()
 
     def refresh(self) -> bool:
@@ -152,20 +154,22 @@ class Index:
             except FileNotFoundError:
                 # A writer has replaced several files by one since they were listed.
                 continue
-            there = {
-                bytes.fromhex(file.name[:64])
-                for file in self._repository.packs.glob("??/*.pack")
-                if is_digest(file.name[:64])
-            }
-            missing = {pack for file in files for pack in file.packs} - there
+            sizes = {}
+            for pack in self._repository.packs.glob("??/*.pack"):
+                if is_digest(pack.name[:64]):
+                    with contextlib.suppress(FileNotFoundError):
+                        sizes[bytes.fromhex(pack.name[:64])] = pack.stat().st_size
+            missing = {pack for file in files for pack in file.packs} - sizes.keys()
             # Packs go after the index files that name them: look again before one is said to be missing.
             if not missing or listed == sorted(self._repository.index.glob("*.index")):
-                self.files, self.damaged, self.missing = files, damaged, missing
+                self.files, self.damaged, self.missing, self._sizes = files, damaged, missing, sizes
                 return
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._added or any(
-            place.pack not in self.missing for file in self.files for place in file.find(digest)
+            place.pack not in self.missing and place.offset + place.stored <= self._sizes.get(place.pack, LARGEST_PACK)
+            for file in self.files
+            for place in file.find(digest)
         )
 
     def places(self, digest: bytes) -> list[Place]:

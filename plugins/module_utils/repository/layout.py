@@ -109,7 +109,9 @@ def refusals(what: str, where: object, fix: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RepositoryError(f"{what}: {reason}", where=os.fsdecode(error.filename or str(where)), fix=fix) from error
+        # What was refused may have been named by its descriptor alone.
+        named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(where)
+        raise RepositoryError(f"{what}: {reason}", where=named, fix=fix) from error
 
 
 def storing(where: Path) -> AbstractContextManager[None]:
@@ -177,6 +179,8 @@ class Repository:
                         fix="Make an encrypted one in another folder",
                     )
                 return there, False
+            if _is_bereft(root):
+                raise _damaged("config.json is missing, though there are snapshots", root / "config.json")
             if root.is_dir() and any(name not in _SKELETON for name in os.listdir(root)):
                 raise RepositoryError(
                     "This folder holds something else",
@@ -215,18 +219,24 @@ class Repository:
             content = read_published(file, LARGEST_CONFIG)
             config = json.loads(content)
         except FileNotFoundError as error:
+            if _is_bereft(Path(path)):
+                raise _damaged("config.json is missing, though there are snapshots", file) from error
             raise RepositoryError(
                 "There is no repository here", where=path, fix="Make one with `continuity init` or by a first snapshot"
             ) from error
         except OSError as error:
-            raise RepositoryError(f"The repository cannot be read: {error.strerror}", where=str(file)) from error
+            if error.errno in (errno.EINVAL, errno.ELOOP, errno.EIO):
+                raise _damaged(f"The repository cannot be read: {error.strerror}", file) from error
+            raise RepositoryError(
+                f"The repository cannot be read: {error.strerror}", where=str(file), fix="Run as its owner"
+            ) from error
         except (ValueError, RecursionError) as error:
-            raise DamagedError("The repository's config.json is not JSON", where=str(file)) from error
+            raise _damaged("The repository's config.json is not JSON", file) from error
         if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("id"), str):
-            raise DamagedError("This is not the config.json of a repository", where=str(file))
+            raise _damaged("This is not the config.json of a repository", file)
         bare = {key: value for key, value in config.items() if key != "sha256"}
         if content != canonical(config) or config.get("sha256") != sha256(canonical(bare)):
-            raise DamagedError("The repository's config.json was changed", where=str(file))
+            raise _damaged("The repository's config.json was changed", file)
         features = config.get("features", [])
         unknown = set(map(str, features)) - KNOWN_FEATURES if isinstance(features, list) else {"features"}
         if config.get("version") != VERSION or unknown:
@@ -294,6 +304,23 @@ class Repository:
 
 
 _SKELETON = ("packs", "index", "manifests", "pins", "locks", "tmp")
+_PUBLISHED = ("manifests/*/*-*.json", "index/*.index", "packs/??/*.pack")
+
+
+def is_repository(path: str) -> bool:
+    """Whether a repository lies here, sound or not."""
+    root = Path(path)
+    return os.path.lexists(root / "config.json") or any(next(root.glob(pattern), None) for pattern in _PUBLISHED)
+
+
+def _is_bereft(root: Path) -> bool:
+    """Whether a repository lies here that has lost its config.json: with a new one it would be another repository,
+    no longer encrypted or append-only."""
+    return is_repository(str(root)) and not os.path.lexists(root / "config.json")
+
+
+def _damaged(what: str, file: Path) -> DamagedError:
+    return DamagedError(what, where=str(file), fix="Bring it back from a copy: `continuity heal --from`")
 
 
 def sha256(content: bytes) -> str:

@@ -118,10 +118,24 @@ def load(file: Path) -> Manifest:
     return manifest
 
 
+def folders(repository: Repository) -> list[Path]:
+    """What lies in the folder of all manifests: one folder for each host. Raises DamagedError when it is gone, for then
+    nothing would tell that there ever was a snapshot."""
+    try:
+        return sorted(repository.manifests.iterdir())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DamagedError(
+            "The folder of all snapshots is missing",
+            where=str(repository.manifests),
+            fix="Copy it back from a copy of the repository; if there never was a snapshot, make it",
+        ) from error
+
+
 def files(repository: Repository, host: Optional[str] = None) -> list[Path]:
     """The manifest files, hosts by name, each host's in their order."""
-    folders = [repository.manifests / check_host(host)] if host else sorted(repository.manifests.iterdir())
-    return [file for folder in folders for file in sorted(folder.glob("*.json")) if _NAME.fullmatch(file.name)]
+    there = folders(repository)
+    chosen = [repository.manifests / check_host(host)] if host else there
+    return [file for folder in chosen for file in sorted(folder.glob("*.json")) if _NAME.fullmatch(file.name)]
 
 
 def newest(repository: Repository, host: str) -> Optional[Manifest]:

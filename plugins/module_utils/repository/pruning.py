@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Collection, Iterator, Optional
 
 from ..effects import Clock
-from . import manifests
+from . import forgotten, manifests
 from .blocks import BlockReader
 from .faults import DamagedError, RepositoryError
 from .index import MANY_FILES, Index, publish_records
@@ -81,11 +81,12 @@ class Pruned:
 
 @dataclass
 class _Known:
-    """What is known from one look to the next: what is needed, which packs this run has written, and which
-    copies (block, pack) of blocks that stand several times were read and are intact."""
+    """What is known from one look to the next: what is needed, which packs this run has written instead of which,
+    and which copies (block, pack) of blocks that stand several times were read and are intact."""
 
     references: References = field(default_factory=References)
     written: set[bytes] = field(default_factory=set)
+    rewritten: set[bytes] = field(default_factory=set)
     intact: set[tuple[bytes, bytes]] = field(default_factory=set)
 
 
@@ -128,24 +129,30 @@ def prune(
     wait: float = 60.0,
     check: bool = False,
     without: Collection[str] = (),
+    gaps: bool = False,
     progress: Optional[Progress] = None,
 ) -> Pruned:
     """Reclaim space; ``check`` says what would be done and writes nothing, as if the snapshots with the
     digests ``without`` were forgotten. Raises RepositoryError, also when the repository is damaged in a way
-    that leaves open what is needed."""
+    that leaves open what is needed; that snapshots were taken away and not forgotten is no such way with ``gaps``."""
     if repository.append_only:
         raise RepositoryError(
             "This repository is append-only: nothing may be pruned",
             where=str(repository.root),
             fix="Where that is allowed, lift it with `continuity init --append-only no`",
         )
+    if not max_unused >= 0:
+        raise RepositoryError(f"{max_unused:g} % cannot stay unused", fix="Name 0 or more")
     known = _Known()
     if check:
-        return _measured(_survey(repository, known, without), max_unused)
+        survey = _survey(repository, known, without)
+        _refuse_gaps(repository, gaps)
+        return _measured(survey, max_unused)
     with maintaining(repository, clock, wait):
         repository.clear_staging(OWNER)
         result = Pruned()
         survey = _survey(repository, known)
+        _refuse_gaps(repository, gaps)
         result.bytes_before = survey.size
         if survey.empty or survey.strays or survey.index.missing:
             _sweep(repository, known, clock, wait, result)
@@ -154,6 +161,7 @@ def prune(
         if chosen:
             _rewrite(repository, survey.index, chosen, known, progress)
             result.rewritten = len(chosen)
+            known.rewritten = {use.pack for use in chosen}
             _sweep(repository, known, clock, wait, result)
             result.deleted = max(0, result.deleted - result.rewritten)
         elif len(survey.index.files) >= MANY_FILES:
@@ -222,9 +230,10 @@ def _assign(index: Index, known: _Known, uses: dict[bytes, Use], reader: BlockRe
                     several.setdefault(digest, {before}).add(code)
                 share[place.pack] += (HEADER.size + place.stored) / use.size
 
-    def worth(code: int) -> tuple[float, bytes, int]:
+    def worth(code: int) -> tuple[bool, float, bytes, int]:
         _digest, place = _record(index, code)
-        return share[place.pack], place.pack, -place.offset
+        # Copied is copied, however many of its blocks stand elsewhere too: else nothing would be won by it.
+        return place.pack not in known.rewritten, share[place.pack], place.pack, -place.offset
 
     for digest, code in first.items():
         codes = sorted(several.get(digest, ()), key=worth, reverse=True)
@@ -321,6 +330,18 @@ def pack_sizes(repository: Repository) -> Iterator[tuple[bytes, int]]:
         if is_digest(file.name[:64]):
             with contextlib.suppress(FileNotFoundError):
                 yield bytes.fromhex(file.name[:64]), file.stat().st_size
+
+
+def _refuse_gaps(repository: Repository, allowed: bool) -> None:
+    """What was taken away may come back from a copy, and then needs its blocks."""
+    for host in () if allowed else sorted({file.parent.name for file in manifests.files(repository)}):
+        faults = manifests.chain_faults(manifests.readable(repository, host)[0], forgotten.read(repository, host))
+        if faults:
+            raise RepositoryError(
+                f"Prune deletes nothing while snapshots are missing that nobody has forgotten: {'; '.join(faults)}",
+                where=str(repository.manifests / host),
+                fix="Heal it from a copy. If they are to stay away, allow gaps",
+            )
 
 
 def _unsafe(why: str, repository: Repository, where: Optional[str] = None) -> DamagedError:

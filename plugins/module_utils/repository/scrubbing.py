@@ -140,7 +140,7 @@ def heads_of(repository: Repository) -> dict[str, Head]:
 
 def _hosts(repository: Repository) -> list[str]:
     """What else lies in the folder (``lost+found``) is no host's."""
-    return sorted(one.name for one in repository.manifests.iterdir() if one.is_dir() and is_host(one.name))
+    return sorted(one.name for one in manifests.folders(repository) if one.is_dir() and is_host(one.name))
 
 
 def _opened(root: Path, identity_files: Sequence[str], result: Scrubbed) -> Repository:

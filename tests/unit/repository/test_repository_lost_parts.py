@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole parts of a repository are lost: nothing is made worse by the next command, whatever it is."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from conftest import World
+
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance, snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import DamagedError, RepositoryError
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    """Three snapshots with 60 kB each of their own; ``copy`` is one of the repository."""
+    chance = random.Random(11)
+    for _unused in range(3):
+        world.write({"changes": chance.randbytes(60_000), "stays": b"stays" * 1000})
+        world.take()
+    shutil.copytree(world.repository, world.folder / "copy")
+    return world
+
+
+def files(world: World) -> dict[str, bytes]:
+    root = Path(world.repository)
+    published = (root / name for name in ("packs", "index", "manifests", "pins"))
+    return {str(file): file.read_bytes() for folder in published for file in folder.rglob("*") if file.is_file()}
+
+
+def heal(world: World) -> maintenance.Upkeep:
+    wanted = maintenance.Scrubbing(heal=True, copies=(str(world.folder / "copy"),), live=False, wait=0.2)
+    return maintenance.scrub(world.repository, wanted, CLOCK)
+
+
+def as_link(config: Path) -> None:
+    config.unlink()
+    config.symlink_to("/etc/hostname")
+
+
+def as_pipe(config: Path) -> None:
+    config.unlink()
+    os.mkfifo(config)
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, as_link, as_pipe], ids=["gone", "link", "pipe"])
+def test_a_lost_config_is_missed_and_comes_back_from_a_copy(filled: World, lose: Callable[[Path], None]) -> None:
+    lose(Path(filled.repository, "config.json"))
+    before = files(filled)
+    commands: list[Callable[[], Any]] = [
+        filled.take,
+        lambda: filled.take(check=True),
+        lambda: Repository.init(filled.repository, 0.0),
+        filled.faults,
+        lambda: filled.restore(),
+        lambda: maintenance.prune(filled.repository, CLOCK),
+    ]
+    for command in commands:
+        with pytest.raises(DamagedError, match=r"config.json.*continuity heal --from"):
+            command()
+    assert files(filled) == before
+    assert maintenance.scrub(filled.repository, maintenance.Scrubbing(), CLOCK).faults()
+    assert heal(filled).faults() == []
+    assert filled.faults() == []
+
+
+def test_an_encrypted_repository_never_goes_on_in_plain(world: World) -> None:
+    """Its config.json says that it is encrypted: without it the next snapshot could be written as it is."""
+    pyrage = pytest.importorskip("pyrage", reason="encryption needs pyrage")
+    pytest.importorskip("cryptography", reason="encryption needs cryptography")
+    key = pyrage.x25519.Identity.generate()
+    identity = world.folder / "identity.txt"
+    identity.write_text(f"{key}\n")
+    Repository.init(world.repository, 0.0, recipients=[str(key.to_public())])
+    world.write({"secret": b"secret"})
+    wanted = snapshots.Wanted(host="pc2", sources=(str(world.tree),))
+    snapshots.take_snapshot(world.repository, wanted, CLOCK, identity_files=[str(identity)])
+    Path(world.repository, "config.json").unlink()
+    before = files(world)
+    for identities in ((), (str(identity),)):
+        with pytest.raises(DamagedError):
+            snapshots.take_snapshot(world.repository, wanted, CLOCK, identity_files=identities)
+    assert files(world) == before
+
+
+def test_without_the_folder_of_all_snapshots_nothing_is_begun_anew(filled: World) -> None:
+    """Else the next snapshot would be the first, and prune would find that nobody needs the packs of the others."""
+    shutil.rmtree(Path(filled.repository, "manifests"))
+    before = files(filled)
+    for command in (filled.take, filled.faults, lambda: maintenance.prune(filled.repository, CLOCK)):
+        with pytest.raises(DamagedError, match="folder of all snapshots is missing"):
+            command()
+    assert files(filled) == before
+    shutil.copytree(filled.folder / "copy/manifests", Path(filled.repository, "manifests"))
+    assert filled.faults() == []
+
+
+def test_what_was_taken_away_keeps_its_blocks_until_somebody_allows_the_gap(filled: World) -> None:
+    first = sorted(Path(filled.repository, "manifests/pc2").glob("*.json"))[0]
+    first.unlink()
+    before = files(filled)
+    for check in (True, False):
+        with pytest.raises(RepositoryError, match="snapshot number 1 was taken away"):
+            maintenance.prune(filled.repository, CLOCK, max_unused=0.0, check=check)
+    assert files(filled) == before
+    assert heal(filled).faults() == []
+    assert filled.faults() == [] and filled.restore(first.name[9:21]).failed == {}
+    first.unlink()
+    assert maintenance.prune(filled.repository, CLOCK, max_unused=0.0, gaps=True).bytes_freed > 50_000
+
+
+def test_forget_may_allow_the_gap_too(filled: World) -> None:
+    sorted(Path(filled.repository, "manifests/pc2").glob("*.json"))[0].unlink()
+    for allow in ((), ("gaps",)):
+        rules = maintenance.retention_from({"keep_last": 5, "allow": list(allow)})
+        wanted = maintenance.Dropping(rules, wait=0.2)
+        if allow:
+            assert maintenance.forget(filled.repository, wanted, CLOCK, prune=True, max_unused=0.0).changed
+        else:
+            with pytest.raises(RepositoryError, match="taken away"):
+                maintenance.forget(filled.repository, wanted, CLOCK, prune=True)
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_what_stood_in_a_pack_that_was_cut_off_is_stored_again(filled: World, left: int) -> None:
+    for pack in Path(filled.repository, "packs").rglob("*.pack"):
+        os.truncate(pack, left)
+    taken = filled.take()
+    assert taken.manifest is not None and taken.bytes_stored > 60_000
+    assert filled.restore(taken.manifest.id).failed == {}
+    assert filled.restored("changes").read_bytes() == (filled.tree / "changes").read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_prune_is_done_once_where_two_hosts_have_stored_the_same(world: World, seed: int) -> None:
+    """Each of two writers has stored blocks that the other has too, and some of its own: what is rewritten because
+    of that is won, and is not rewritten again, in whatever order the names of the packs are."""
+    chance = random.Random(seed)
+    for number in range(8):
+        world.write({f"shared{number}": chance.randbytes(50_000)})
+    for host in ("pc1", "pc2"):
+        world.write({f"of_{host}": chance.randbytes(200_000)})
+        apart = World.__new__(World)
+        apart.__dict__.update(world.__dict__, repository=str(world.folder / host))
+        apart.take(host=host)
+        os.unlink(world.tree / f"of_{host}")
+    shutil.copytree(world.folder / "pc1", world.repository)
+    for folder in ("packs", "index", "manifests"):
+        shutil.copytree(world.folder / "pc2" / folder, Path(world.repository, folder), dirs_exist_ok=True)
+    first = maintenance.prune(world.repository, CLOCK, max_unused=5.0)
+    assert first.bytes_freed > 390_000 and first.bytes_unused < 40_000
+    again = maintenance.prune(world.repository, CLOCK, max_unused=5.0)
+    assert not again.changed and world.faults() == []
+
+
+@pytest.mark.parametrize("percent", [-1.0, float("nan")])
+def test_less_than_nothing_cannot_stay_unused(filled: World, percent: float) -> None:
+    with pytest.raises(RepositoryError, match="cannot stay unused"):
+        maintenance.prune(filled.repository, CLOCK, max_unused=percent)
