@@ -330,12 +330,12 @@ class Core:
             return Mount("kv", KeyValue1(), options)
         engines: dict[str, Any] = {"transit": Transit, "pki": Pki, "database": Database}
         if kind not in engines:
-            raise Refusal(400, f'plugin not found in the catalog: {kind}')
+            raise Refusal(400, f"plugin not found in the catalog: {kind}")
         return Mount(kind, engines[kind](), options)
 
     def open_auth(self, kind: str) -> Mount:
         if kind not in METHODS:
-            raise Refusal(400, f'plugin not found in the catalog: {kind}')
+            raise Refusal(400, f"plugin not found in the catalog: {kind}")
         return Mount(kind, METHODS[kind]())
 
     def _record(self, request: Request, reply: Reply) -> None:

@@ -136,7 +136,7 @@ class KeyValue2(Engine):
         try:
             number = int(asked)
         except ValueError:
-            text = f"Field validation failed: error converting input {asked} for field \"version\""
+            text = f'Field validation failed: error converting input {asked} for field "version"'
             raise Refusal(call.profile.bad_version, text) from None
         entry = self.entries.get(path)
         version = entry.versions.get(number if number > 0 else entry.current) if entry else None
@@ -179,8 +179,9 @@ class KeyValue2(Engine):
     def _patch(self, call: Call, path: str) -> Reply:
         if not call.profile.patch:
             raise unsupported()
-        if call.headers.get("Content-Type", "").partition(";")[0] != "application/merge-patch+json":
-            raise Refusal(415, f"PATCH requires Content-Type of application/merge-patch+json, provided {''}")
+        kind = call.headers.get("Content-Type", "").partition(";")[0]
+        if kind != "application/merge-patch+json":
+            raise Refusal(415, f"PATCH requires Content-Type of application/merge-patch+json, provided {kind}")
         entry = self.entries.get(path)
         latest = entry.versions.get(entry.current) if entry else None
         if latest is None or latest.data is None or _deleted(latest, call.now):

@@ -168,7 +168,7 @@ class Jwt(LoginMethod):
         bound = names(role.get("bound_audiences"))
         audience = names(claims.get("aud"))
         if bound and not set(bound) & set(audience):
-            raise Refusal(400, 'error validating claims: aud claim does not match any bound audience')
+            raise Refusal(400, "error validating claims: aud claim does not match any bound audience")
         if role.get("bound_subject") and claims.get("sub") != role["bound_subject"]:
             raise Refusal(400, "error validating claims: sub claim does not match bound subject")
         user = claims.get(role.get("user_claim", "sub"), "")

@@ -85,6 +85,6 @@ def reaches(policies: Iterable[Rules], mount: str) -> bool:
     for rules in policies:
         for pattern, allowed in rules.items():
             start = re.split(r"[*+]", pattern)[0]
-            if "deny" not in allowed and (start.startswith(mount) or mount.startswith(start) and start != pattern):
+            if "deny" not in allowed and (start.startswith(mount) or (mount.startswith(start) and start != pattern)):
                 return True
     return False

@@ -18,6 +18,7 @@ import json
 import socket
 import ssl
 import threading
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -71,6 +72,7 @@ class VaultServer:
         self.faults = Faults()
         self.requests: list[Request] = []
         self.connections = 0
+        self.crashes: list[str] = []
         self.limit = limit
         self.context = tls.context() if tls else None
         self._http = _Listener((host, 0), self)
@@ -193,7 +195,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             fault.before()
         if fault is not None and fault.status is not None:
             content = fault.content(request)
-            self._write(fault.status, content, {"Content-Type": fault.kind, **fault.headers} if fault.kind else fault.headers)
+            kind = {"Content-Type": fault.kind} if fault.kind else {}
+            self._write(fault.status, content, {**kind, **fault.headers})
             return
         reply = self._routed(request)
         if request.path.startswith("auth/") and "certificate" in request.body and reply.status == 204:
@@ -203,7 +206,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _routed(self, request: Request) -> Reply:
         if not self.path.startswith("/v1/"):
             return Reply(404, {"errors": []})
-        return self.vault.core.handle(request, self.vault.node)
+        try:
+            return self.vault.core.handle(request, self.vault.node)
+        except Exception:
+            # A fault of this server must not look like one that was forced.
+            self.vault.crashes.append(traceback.format_exc())
+            return Reply(500, {"errors": ["internal error"]})
 
     def _send(self, reply: Reply, fault: Optional[Fault] = None) -> None:
         content = b"" if reply.body is None else json.dumps(reply.body, separators=(",", ":")).encode() + b"\n"

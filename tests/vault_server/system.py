@@ -342,7 +342,7 @@ def _created(core: Core, request: Request, namespace: Namespace, parent: Token) 
         explicit_max_ttl=seconds(body.get("explicit_max_ttl", 0)),
         period=seconds(body.get("period", 0)),
         num_uses=int(body.get("num_uses", 0)),
-        renewable=bool(body.get("renewable", True)) and "root" not in wanted,
+        renewable=bool(body.get("renewable", True)) and bool(body.get("ttl") or "root" not in wanted),
         orphan=orphan,
         parent=None if orphan else parent.id,
         display_name="-".join(filter(None, ("token", body.get("display_name")))),

@@ -108,7 +108,7 @@ class TokenStore:
         self._tokens: dict[str, Token] = {}
         self.leases: dict[str, Lease] = {}
 
-    def create(self, policies: list[str], path: str, *, ttl: int = 0, **fields: Any) -> Token:
+    def create(self, policies: list[str], path: str, *, ttl: int = 0, no_default: bool = False, **fields: Any) -> Token:
         now = self._clock()
         root = "root" in policies
         granted = min(ttl or fields.get("period") or (0 if root else MAX_TTL), MAX_TTL)
@@ -116,7 +116,7 @@ class TokenStore:
             granted = min(granted or MAX_TTL, fields["explicit_max_ttl"])
         token = Token(
             self._prefix + random_id(),
-            sorted(set(policies) | (set() if root or fields.pop("no_default", False) else {"default"})),
+            sorted({*policies, *([] if root or no_default else ["default"])}),
             path,
             now,
             ttl=granted,
