@@ -69,9 +69,14 @@ class Placer:
             return False
         if entry.type == "directory" or entry.content is None:
             return True
-        if entry.kind == "sqlite" and entry.seen == _seen(found, self.destination.status(parent, path + b"-wal")):
-            # The copy in the snapshot is equal in content, never in its bytes.
-            return True
+        if entry.kind == "sqlite":
+            companions = {suffix: self.destination.status(parent, path + suffix) for suffix in _DATABASE_COMPANIONS}
+            if entry.seen == _seen(found, companions[b"-wal"]):
+                # The copy in the snapshot is equal in content, not always in its bytes.
+                return True
+            if any(one is not None and one.st_size for one in (companions[b"-wal"], companions[b"-journal"])):
+                # Equal bytes are not the same database: what is in its journal is read with them.
+                return False
         if found.st_size != entry.content.size or found.st_mtime_ns != entry.mtime:
             return False
         digest = hashlib.sha256()
