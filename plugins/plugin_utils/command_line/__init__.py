@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "prune": "prune",
     "restore": "restore",
     "rollback": "rollback",
+    "scan": "scan",
     "scheduled": "scheduled",
     "scrub": "scrub",
     "snapshot": "snapshot",

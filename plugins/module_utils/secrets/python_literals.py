@@ -1,0 +1,440 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Credentials in Python programs, from their syntax tree; only statements with telling lines are visited.
+
+Values that configure something (a fallback of ``os.environ.get``, the default of an argument or of a
+field, an argument of a call) count even when they are weak; constants, entries of dicts and comparisons
+only when they do not merely name a thing.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from bisect import bisect_left
+from typing import Iterator, Optional, Sequence
+
+from ..fleet.source_file import collector_paused
+from .credential_names import CredentialName, credential_name, words
+from .literal_values import CODE, SETTING, assess
+from .scan_hits import Hit
+from .text_lines import PROGRAM, TEXT, assignments, by_form, windows
+
+LARGEST = 2 * 1024 * 1024
+"""Bytes; a larger program is read line by line."""
+
+_DEEP = re.compile(r"[(\[{][\s(\[{]{60}|(?:[-~+]|\bnot\b)\s*(?:[-~+]\s*){60}")
+_LONG_CHAIN = 2_000
+"""Operators or calls in one statement, beyond which no tree is made of it: trees are walked recursively."""
+
+_ASKING = re.compile(
+    r"get|env|config|setting|option|default|param|secret|^pop$|^var$|^read|^field|^arg|^conf$|^str$", re.IGNORECASE
+)
+_NOT_ASKING = re.compile(
+    r"^(?:replace|sub|subn|setattr|print|log|debug|info|warning|error|exception|critical|startswith|endswith|split|join|strip)$"
+)
+_DEFAULTS = frozenset({"default", "fallback", "default_value", "default_factory", "const"})
+_METHODS = words("encode strip lower rstrip lstrip format")
+_WRAPPERS = words("SecretStr SecretBytes str bytes Secret quote quote_plus urlsafe_b64encode b64encode cast")
+"""What gives back, in another form, what it is called on, or what it is called with."""
+
+_FIELDS = frozenset(
+    {
+        "field",
+        "Field",
+        "attrib",
+        "ib",
+        "Column",
+        "Option",
+        "Argument",
+        "Header",
+        "Query",
+        "Form",
+        "Body",
+        "Cookie",
+        "Depends",
+    }
+)
+_KEYED = {
+    "Fernet": 0,
+    "HTTPBasicAuth": 1,
+    "HTTPDigestAuth": 1,
+    "BasicAuth": 1,
+    "login": 1,
+    "set_password": 0,
+    "URLSafeTimedSerializer": 0,
+    "AESGCM": 0,
+}
+"""Calls whose argument of that place is a credential whatever it is called."""
+_JWT = frozenset({"encode", "decode"})
+_EXPLAINING = re.compile(r"DOCUMENTATION|EXAMPLE|USAGE|^RETURN$|HELP|epilog|docstring|readme", re.IGNORECASE)
+_ENUMS = re.compile(r"(?:Enum|Flag|Choices)$")
+_EMBEDDED = re.compile(r"[A-Za-z_\-\"']\s{0,3}[=:]|--|://|-p|-a|-u|login|identified", re.IGNORECASE)
+
+_Named = Optional[CredentialName]
+
+
+def find_in_program(text: str, lines: Sequence[str], numbers: Sequence[int]) -> Optional[list[Hit]]:
+    """What stands on these lines, or None where the text is no Python, or too deep for a tree."""
+    tree = _parsed(text)
+    if tree is None:
+        return None
+    reader = _Reader(lines, numbers)
+    try:
+        reader.visit_body(tree.body)
+    except RecursionError:
+        return None
+    return reader.hits()
+
+
+def _parsed(text: str) -> Optional[ast.Module]:
+    if len(text) > LARGEST or _DEEP.search(text) or "\0" in text:
+        return None
+    try:
+        with collector_paused(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+class _Reader:
+    def __init__(self, lines: Sequence[str], numbers: Sequence[int]) -> None:
+        self.lines = lines
+        self.numbers = numbers
+        self.found: list[Hit] = []
+        self.fallbacks: list[ast.expr] = []
+        self.explanations: list[ast.Constant] = []
+
+    # ---- what is visited
+
+    def visit_body(self, body: Sequence[ast.AST], enum: bool = False, annotated_defaults: bool = False) -> None:
+        for statement in body:
+            if self.telling(statement):
+                self.visit(statement, enum, annotated_defaults)
+
+    def telling(self, node: ast.AST) -> bool:
+        first = getattr(node, "lineno", None)
+        if first is None:
+            return True
+        for decorator in getattr(node, "decorator_list", ()):
+            first = min(first, decorator.lineno)
+        place = bisect_left(self.numbers, first)
+        return place < len(self.numbers) and self.numbers[place] <= (getattr(node, "end_lineno", None) or first)
+
+    def visit(self, node: ast.AST, enum: bool = False, in_class: bool = False) -> None:
+        if isinstance(node, ast.ClassDef):
+            names = [_last_name(base) for base in node.bases]
+            for decorator in node.decorator_list:
+                self.visit(decorator)
+            self.visit_body(node.body, any(_ENUMS.search(name) for name in names), True)
+            return
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            self.arguments(node.args)
+            if not isinstance(node, ast.Lambda):
+                for decorator in node.decorator_list:
+                    self.visit(decorator)
+                self.visit_body(node.body)
+            else:
+                self.visit(node.body)
+            return
+        if isinstance(node, ast.Assign):
+            if isinstance(node.value, ast.Constant) and any(_explains(target) for target in node.targets):
+                self.text(node.value, True)
+                return
+            if not enum:
+                for target in node.targets:
+                    self.give(_name_of(target), node.value, CODE, "assigned-value")
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            rule = "default-value" if in_class else "assigned-value"
+            self.give(_name_of(node.target), node.value, SETTING if in_class else CODE, rule, in_class)
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values):
+                if key is not None:
+                    self.give(_name_of(key), value, CODE, "assigned-value", siblings=node)
+        elif isinstance(node, ast.Call):
+            self.call(node)
+        elif isinstance(node, ast.Compare):
+            self.compare(node)
+        elif isinstance(node, ast.NamedExpr):
+            self.give(_name_of(node.target), node.value, CODE, "assigned-value")
+        elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+            self.give(_name_of(node.values[0]), node.values[-1], CODE, "default-value", True)
+        elif isinstance(node, ast.Constant):
+            self.text(node, False)
+            return
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            self.text(node.value, True)
+            return
+        for child in ast.iter_child_nodes(node):
+            if self.telling(child):
+                self.visit(child)
+
+    # ---- what is given to whom
+
+    def arguments(self, arguments: ast.arguments) -> None:
+        positional = [*arguments.posonlyargs, *arguments.args]
+        pairs = [*zip(positional[len(positional) - len(arguments.defaults) :], arguments.defaults)]
+        pairs += [(one, value) for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults) if value is not None]
+        for argument, value in pairs:
+            self.give(credential_name(argument.arg), value, SETTING, "default-value", True)
+            if self.telling(value):
+                self.visit(value)
+
+    def call(self, node: ast.Call) -> None:
+        function = _last_name(node.func)
+        strings = [argument for argument in node.args if _text(argument) is not None]
+        named = next(
+            (name for name in (credential_name((_text(one) or "").lstrip("-")) for one in strings[:2]) if name), None
+        )
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                continue
+            if keyword.arg in _DEFAULTS:
+                name = named or next(
+                    (credential_name(_text(k.value) or "") for k in node.keywords if k.arg in ("env", "alias")), None
+                )
+                self.give(name, keyword.value, SETTING, "default-value", True)
+            elif keyword.arg == "auth" and isinstance(keyword.value, ast.Tuple) and len(keyword.value.elts) == 2:
+                self.give(_CALLED_PASSWORD, keyword.value.elts[1], SETTING, "assigned-value")
+            elif not _NOT_ASKING.match(function):
+                self.give(credential_name(keyword.arg), keyword.value, SETTING, "assigned-value")
+        if named and len(node.args) >= 2 and _ASKING.search(function) and not _NOT_ASKING.match(function):
+            first = _text(node.args[0])
+            index = 0 if first is not None and credential_name(first) else 1
+            if index + 1 < len(node.args) and function != "add_argument":
+                self.give(
+                    named,
+                    node.args[index + 1],
+                    SETTING,
+                    "default-value",
+                    "set" not in function or function == "setdefault",
+                )
+        elif named and function in ("setenv", "putenv") and len(node.args) >= 2:
+            self.give(named, node.args[1], SETTING, "assigned-value")
+        place = _KEYED.get(function)
+        if place is not None and len(node.args) > place and (function != "login" or len(node.args) == 2):
+            self.give(_CALLED_PASSWORD if place else _CALLED_SECRET, node.args[place], SETTING, "assigned-value")
+        elif function in _JWT and "jwt" in _first_name(node.func).lower() and len(node.args) > 1:
+            self.give(_CALLED_SECRET, node.args[1], SETTING, "assigned-value")
+        elif function == "new" and _first_name(node.func) == "hmac" and node.args:
+            self.give(_CALLED_SECRET, node.args[0], SETTING, "assigned-value")
+        elif function == "compare_digest" and len(node.args) == 2:
+            for one, other in (node.args, node.args[::-1]):
+                self.give(_name_of(one), other, CODE, "comparison")
+
+    def compare(self, node: ast.Compare) -> None:
+        operands = [node.left, *node.comparators]
+        for operator, one, other in zip(node.ops, operands, operands[1:]):
+            if isinstance(operator, (ast.Eq, ast.NotEq)):
+                self.give(_name_of(one), other, CODE, "comparison")
+                self.give(_name_of(other), one, CODE, "comparison")
+            elif isinstance(operator, ast.In) and isinstance(other, (ast.List, ast.Tuple, ast.Set)):
+                name = _name_of(one)
+                self.give(name and name._replace(plural=True), other, CODE, "comparison")
+
+    def give(
+        self,
+        name: _Named,
+        value: ast.expr,
+        place: str,
+        rule: str,
+        fallback: bool = False,
+        siblings: Optional[ast.Dict] = None,
+    ) -> None:
+        """``name`` gets ``value``: each literal that may become it is assessed."""
+        for literal, called, is_fallback in _literals(value, name, fallback):
+            if is_fallback:
+                self.fallbacks.append(literal)
+            if called is None:
+                continue
+            text = _text(literal)
+            if text is None:
+                number = getattr(literal, "value", None)
+                if called.kind != "password" or isinstance(number, bool) or not isinstance(number, int):
+                    continue
+                text = str(number)
+            if siblings is not None and text == text.lower() and text.isalpha() and not _beside_an_account(siblings):
+                continue
+            if rule == "comparison" and not (any(map(str.isdigit, text)) or "-" in text or "_" in text):
+                continue
+            state = assess(text, called, SETTING if is_fallback and place != CODE else place, fallback=is_fallback)
+            if state and not (rule == "comparison" and state == "sample"):
+                self.add(literal, called, "default-value" if is_fallback else rule, state, is_fallback)
+
+    def add(self, literal: ast.expr, name: CredentialName, rule: str, state: str, fallback: bool) -> None:
+        line, start = literal.lineno, literal.col_offset
+        last, end = literal.end_lineno, literal.end_col_offset
+        end = end if end is not None and last == line else start + 1_000_000
+        self.found.append(Hit(line, start, end, name.kind, rule, "_".join(name.words), state, fallback))
+
+    # ---- texts inside of literals
+
+    def text(self, node: ast.Constant, explains: bool) -> None:
+        """Settings, commands and connection strings that a literal holds as a whole."""
+        value = node.value
+        if explains:
+            self.explanations.append(node)
+        if not isinstance(value, str) or not 8 <= len(value) <= 200_000 or not _EMBEDDED.search(value):
+            return
+        last = node.end_lineno or node.lineno
+        if last > node.lineno:
+            inside = [n for n in self.numbers[bisect_left(self.numbers, node.lineno) :] if n <= last]
+            style = TEXT if explains or "=" not in value else PROGRAM
+            for number in inside:
+                for line in windows(self.lines[number - 1]):
+                    self.found += [
+                        one._replace(prose=one.prose or explains) for one in assignments(number, line, style)
+                    ]
+                    if style == PROGRAM:
+                        self.found += assignments(number, line, TEXT)
+            return
+        for part in value.split("\n"):
+            for hit in assignments(node.lineno, part[:2000], TEXT):
+                self.found.append(
+                    hit._replace(
+                        start=node.col_offset,
+                        end=node.end_col_offset or node.col_offset + 1,
+                        prose=explains,
+                    )
+                )
+
+    def hits(self) -> list[Hit]:
+        """With what is known by its form, and what comments hold."""
+        fallback_lines = {
+            (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset) for node in self.fallbacks
+        }
+        for number in self.numbers:
+            text = self.lines[number - 1]
+            for line in windows(text):
+                for hit in by_form(self.lines, number, line):
+                    explained = any(one.lineno <= number <= (one.end_lineno or 0) for one in self.explanations)
+                    inside = any(a == number == c and b <= hit.start < (d or 0) for a, b, c, d in fallback_lines)
+                    self.found.append(hit._replace(fallback=hit.fallback or inside, prose=explained))
+                if text.lstrip().startswith("#"):
+                    self.found += assignments(number, line, TEXT)
+        return self.found
+
+
+_CALLED_PASSWORD = CredentialName("password", ("password",))
+_CALLED_SECRET = CredentialName("secret", ("secret", "key"))
+
+
+def _literals(value: ast.expr, name: _Named, fallback: bool) -> Iterator[tuple[ast.expr, _Named, bool]]:
+    """The literals that an expression may become, with the name that they go by."""
+    if isinstance(value, (ast.Constant, ast.JoinedStr)):
+        yield value, name, fallback
+    elif isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
+        if _text(value) is not None:
+            yield value, name, fallback
+    elif isinstance(value, ast.BoolOp):
+        called = name or _name_of(value.values[0])
+        for one in value.values:
+            yield from _literals(one, called, fallback or one is not value.values[0])
+    elif isinstance(value, ast.IfExp):
+        for one in (value.body, value.orelse):
+            yield from _literals(one, name, True)
+    elif isinstance(value, (ast.List, ast.Tuple, ast.Set)):
+        for one in value.elts if name is not None and name.plural else ():
+            if _text(one) is not None:
+                yield one, name, fallback
+    elif isinstance(value, ast.Dict) and name is not None and name.plural:
+        for key, one in zip(value.keys, value.values):
+            if key is not None and _text(one) is not None and _name_of(key) is None:
+                yield (
+                    one,
+                    name._replace(kind="secret")
+                    if name.kind == "password" and name.words[-1] == "credentials"
+                    else name,
+                    fallback,
+                )
+    elif isinstance(value, ast.Lambda):
+        yield from _literals(value.body, name, True)
+    elif isinstance(value, ast.Await):
+        yield from _literals(value.value, name, fallback)
+    elif isinstance(value, ast.Call):
+        yield from _literals_of_call(value, name, fallback)
+
+
+def _literals_of_call(value: ast.Call, name: _Named, fallback: bool) -> Iterator[tuple[ast.expr, _Named, bool]]:
+    function = _last_name(value.func)
+    if function in _FIELDS:
+        for one in [*value.args[:1], *(keyword.value for keyword in value.keywords if keyword.arg in _DEFAULTS)]:
+            yield from _literals(one, name, True)
+        return
+    if isinstance(value.func, ast.Attribute) and function in _METHODS:
+        yield from _literals(value.func.value, name, fallback)
+    elif function in _WRAPPERS and value.args:
+        yield from _literals(value.args[0], name, fallback)
+    elif _ASKING.search(function) and not _NOT_ASKING.match(function):
+        asked = next(
+            (credential_name(text) for text in map(_text, value.args[:2]) if text and credential_name(text)), None
+        )
+        if asked is None and name is not None:  # the name asked for says nothing, what it is given to does
+            for one in [*value.args[1:2], *(keyword.value for keyword in value.keywords if keyword.arg in _DEFAULTS)]:
+                yield from _literals(one, name, True)
+
+
+def _text(node: Optional[ast.AST]) -> Optional[str]:
+    """The text of a literal, of several put together, or of an f-string that fills nothing in."""
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, str):
+            return node.value
+        return node.value.decode("latin-1") if isinstance(node.value, bytes) else None
+    if isinstance(node, ast.JoinedStr):
+        parts = [_text(part) for part in node.values]
+        return None if None in parts else "".join(part for part in parts if part)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        pieces: list[str] = []
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            piece = _text(node.right) if isinstance(node.right, ast.Constant) else None
+            if piece is None:
+                return None
+            pieces.append(piece)
+            node = node.left
+        first = _text(node) if isinstance(node, ast.Constant) else None
+        return None if first is None else first + "".join(reversed(pieces))
+    return None
+
+
+def _name_of(node: ast.AST) -> _Named:
+    """What an expression is called: a variable, an attribute, a key, or a question for one of them."""
+    if isinstance(node, ast.Name):
+        return credential_name(node.id)
+    if isinstance(node, ast.Attribute):
+        return credential_name(node.attr)
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return credential_name(node.value) if " " not in node.value else None
+    if isinstance(node, ast.Subscript):
+        index = node.slice
+        return _name_of(getattr(index, "value", index) if type(index).__name__ == "Index" else index)
+    if isinstance(node, ast.Call) and node.args and _ASKING.search(_last_name(node.func)):
+        return _name_of(node.args[0]) if isinstance(node.args[0], ast.Constant) else None
+    return None
+
+
+def _last_name(node: ast.AST) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return _last_name(node.func) if isinstance(node, ast.Call) else ""
+
+
+def _explains(target: ast.AST) -> bool:
+    return bool(_EXPLAINING.search(_last_name(target)))
+
+
+def _first_name(node: ast.AST) -> str:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+_ACCOUNT = re.compile(r"user|login|host|account|email|port|^db|database|server|address|url", re.IGNORECASE)
+
+
+def _beside_an_account(node: ast.Dict) -> bool:
+    """Next to a user or a host, ``"password": "postgres"`` is one; in a table of words it is a word."""
+    return any(_ACCOUNT.search(_text(key) or "") for key in node.keys if key is not None)

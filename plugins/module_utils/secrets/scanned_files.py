@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of a tree that a scan reads: which, how they are written, and their text within bounds."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import Iterator, Mapping, Optional, Union
+
+from ..errors import ContinuityError
+from .credential_names import words
+from .text_lines import ENVIRONMENT, JSON, PROGRAM, SHELL, TEXT, YAML
+
+PYTHON = "python"
+
+LARGEST = 32 * 1024 * 1024
+"""Bytes of one file; a larger one is named and not read."""
+
+NOT_OURS = words(
+    ".git .hg .svn node_modules site-packages dist-packages __pycache__ .tox .nox .mypy_cache .pytest_cache .ruff_cache .eggs"
+)
+"""Folders that hold no text of the project. An environment of Python is left out too, whatever it is called."""
+
+_GENERATED = re.compile(
+    r"^(?:package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.ya?ml|poetry\.lock|Pipfile\.lock|Cargo\.lock|uv\.lock|go\.sum"
+    r"|.*\.min\.(?:js|css)|.*\.(?:map|svg|pub))$"
+)
+
+_STYLES: Mapping[str, str] = {
+    **dict.fromkeys(words("py pyw pyi pyx"), PYTHON),
+    **dict.fromkeys(words("yaml yml j2 jinja jinja2"), YAML),
+    **dict.fromkeys(words("json ipynb jsonl json5 jsonc har tfstate"), JSON),
+    **dict.fromkeys(
+        words(
+            "env ini cfg conf config properties service timer socket toml envrc netrc pgpass npmrc pypirc credentials cnf rc"
+        ),
+        ENVIRONMENT,
+    ),
+    **dict.fromkeys(words("sh bash zsh ksh fish bat cmd ps1 psm1 dockerfile containerfile mk"), SHELL),
+    **dict.fromkeys(
+        words(
+            "js jsx mjs cjs ts tsx go java kt kts rb php pl lua rs c h cc cpp hpp cs swift scala groovy gradle "
+            "tf tfvars hcl sql xml proto vue r nix"
+        ),
+        PROGRAM,
+    ),
+}
+_NAMES = re.compile(
+    r"(?P<shell>^(?:Docker|Container|Make|Just|Jenkins|Vagrant|Proc)file\b)|(?P<environment>^\.env\b|\.env\b|^\.?(?:netrc|pgpass|envrc|npmrc|pypirc)$)"
+)
+_KEPT_COPY = re.compile(
+    r"(?:[._-](?:bak|backup|old|orig|original|save|saved|copy|disabled|rej|prev|previous|before|broken)\d*(?:[._-][\w-]*)*|~|\.\d{8,14}|\.swp)$",
+    re.IGNORECASE,
+)
+_DOCUMENT = re.compile(r"\.(?:md|mdx|markdown|rst|adoc|html?|textile|org|tex)$", re.IGNORECASE)
+_SAMPLE_FILE = re.compile(
+    r"[._-](?:example|sample|template|tmpl|tpl|dist|defaults?\.example)(?:\.|$)|^(?:example|sample|template)[._-]",
+    re.IGNORECASE,
+)
+_SAMPLE_FOLDERS = frozenset({"examples", "example", "samples", "sample"})
+_TEST_FOLDERS = frozenset(
+    {
+        "test",
+        "tests",
+        "testing",
+        "testdata",
+        "test_data",
+        "fixtures",
+        "__tests__",
+        "spec",
+        "specs",
+        "mocks",
+        "__mocks__",
+        "e2e",
+        "unittests",
+        "molecule",
+    }
+)
+_TEST_FILE = re.compile(r"^(?:tests?[_-].*|conftest|.*[_-]tests?|.*\.(?:test|spec))\.\w+$|^test\w*\.py$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ScannedFile:
+    """``path`` is relative to the root, with slashes; ``style`` how values are written in it."""
+
+    path: str
+    style: str
+    document: bool = False
+    sample: bool = False
+    test_file: bool = False
+    test_folder: bool = False
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file that could not be read, or not to its end, and why."""
+
+    file: str
+    reason: str
+
+    def document(self) -> dict[str, str]:
+        return {"file": self.file, "reason": self.reason}
+
+
+def described(path: str, first: str = "") -> ScannedFile:
+    """By its path, and by its first line where the name says nothing."""
+    *folders, name = path.split("/")
+    plain = _KEPT_COPY.sub("", name)
+    while plain and plain != name:
+        name, plain = plain, _KEPT_COPY.sub("", plain)
+    lower = [folder.lower() for folder in folders]
+    return ScannedFile(
+        path,
+        _style(name, first),
+        document=bool(_DOCUMENT.search(name)),
+        sample=bool(_SAMPLE_FILE.search(name)) or bool(_SAMPLE_FOLDERS & set(lower)),
+        test_file=bool(_TEST_FILE.match(name)),
+        test_folder=bool(_TEST_FOLDERS & set(lower)),
+    )
+
+
+def _style(name: str, first: str) -> str:
+    named = _NAMES.search(name)
+    if named:
+        return SHELL if named["shell"] else ENVIRONMENT
+    plain = re.sub(r"[._-](?:example|sample|template|tmpl|tpl|dist)$", "", name, flags=re.IGNORECASE)
+    suffix = plain.rpartition(".")[2].lower() if "." in plain else ""
+    if suffix in ("j2", "jinja", "jinja2", "tmpl", "tpl", "template") and plain.count(".") > 1:
+        suffix = plain.split(".")[-2].lower()
+    style = _STYLES.get(suffix)
+    if style is None and first.startswith("#!"):
+        style = PYTHON if "python" in first else SHELL if "sh" in first else None
+    return style or TEXT
+
+
+def files(root: str, unread: list[Unread]) -> Iterator[tuple[str, int]]:
+    """Path below the root and size of every file worth reading, in a stable order. Links are not
+    followed: what they lead to is read where it lies, or is not of this tree."""
+    if not os.path.isdir(root):
+        raise ContinuityError("There is no such folder to scan", where=root, fix="Give the root of the tree")
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(os.path.join(root, folder)) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError as error:
+            unread.append(Unread(_shown(folder) or ".", f"cannot be listed: {error.strerror}"))
+            continue
+        if any(entry.name == "pyvenv.cfg" for entry in entries):
+            continue
+        below = []
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name not in NOT_OURS:
+                        below.append(path)
+                elif entry.is_file(follow_symlinks=False) and not _GENERATED.match(entry.name):
+                    yield path, entry.stat(follow_symlinks=False).st_size
+            except OSError as error:
+                unread.append(Unread(_shown(path), f"cannot be examined: {error.strerror}"))
+        waiting += reversed(below)
+
+
+def read(root: str, path: str) -> Union[str, Unread, None]:
+    """The text of a file, None for a binary one, or why it cannot be read."""
+    try:
+        descriptor = os.open(os.path.join(root, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return Unread(_shown(path), f"cannot be opened: {error.strerror}")
+    with open(descriptor, "rb") as stream:
+        try:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return None
+            start = stream.read(8192)
+            encoding = _encoding(start)
+            if encoding is None:
+                return None
+            content = start + stream.read(LARGEST + 1 - len(start)) if len(start) == 8192 else start
+        except OSError as error:
+            return Unread(_shown(path), f"cannot be read: {error.strerror}")
+    if len(content) > LARGEST:
+        return Unread(_shown(path), f"is larger than {LARGEST // 1024 // 1024} MiB")
+    text = content.decode(encoding, "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _encoding(start: bytes) -> Optional[str]:
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return None if b"\0" in start else "utf-8-sig"
+
+
+def _shown(path: str) -> str:
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
