@@ -58,6 +58,13 @@ class BlockReader:
 
     def plain(self, digest: bytes, place: Place, payload: Payload, check: bool = True) -> bytes:
         """The plain block behind a payload. Raises DamagedError."""
+        return bytes(self._plain(digest, place, payload, check))
+
+    def check(self, digest: bytes, place: Place, payload: Payload) -> None:
+        """Raises DamagedError when the block behind a payload is not what its name says."""
+        self._plain(digest, place, payload, True)
+
+    def _plain(self, digest: bytes, place: Place, payload: Payload, check: bool) -> Payload:
         try:
             if place.encryption:
                 payload = self._kept.open(digest, place.compression, place.length, payload)

@@ -1,23 +1,29 @@
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every byte of the pack files against their names, and every block in them against its own: one pass over each
-file, in the order in which the blocks stand."""
+"""Pack files against their names, and what stands in them against the index: one pass over each file, in the order
+of its blocks.
+
+A pack whose record headers are what the index says, whose blocks are what their names say, and which holds nothing
+beside them needs no digest of its own: only a bit that changes nothing that a block holds can then be wrong. Any
+other pack is compared with its name.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
+import threading
 from array import array
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO, Callable, Collection, Optional, Sequence
+from typing import Callable, Collection, Optional, Sequence, Union
 
 from .blocks import BlockReader
 from .faults import DamagedError
 from .index import Index, IndexFile
 from .layout import Repository, open_published
-from .packs import Place
+from .packs import HEADER, MAGIC, Place
+from .scrubbing import digest_fault
 
-_STRETCH = 4 * 1024 * 1024
+_WINDOW = 4 * 1024 * 1024
 Record = tuple[bytes, Place]
 
 
@@ -27,18 +33,26 @@ class PackCheck:
 
     def __init__(self, repository: Repository, index: Index, reader: BlockReader) -> None:
         self._repository, self._index, self._reader = repository, index, reader
+        self._own = threading.local()
         self.packs: dict[str, str] = {}
         self.blocks: dict[bytes, str] = {}
+
+    def names(self, pool: ThreadPoolExecutor) -> None:
+        """Compare every byte of every pack file with its name."""
+        names = sorted(self._index.packs() - self._index.missing)
+        files = [self._repository.pack_file(name.hex()) for name in names]
+        for file, (_size, fault) in zip(files, pool.map(digest_fault, files, names)):
+            if fault:
+                self.packs[str(file)] = fault
+        self._forgive()
 
     def run(
         self,
         pool: ThreadPoolExecutor,
         only: Optional[Collection[bytes]] = None,
-        whole: bool = True,
         seen: Callable[[int], None] = lambda size: None,
     ) -> None:
-        """Check all blocks, or ``only`` some; compare ``whole`` files with their names or not; ``seen`` is told how
-        many bytes were read."""
+        """Check all that stands in the packs, or ``only`` some blocks; ``seen`` is told how many bytes were read."""
         standing: dict[bytes, list[tuple[IndexFile, array[int]]]] = {}
         for file in self._index.files:
             for pack, numbers in file.by_pack().items():
@@ -46,9 +60,10 @@ class PackCheck:
                     standing.setdefault(pack, []).append((file, numbers))
 
         def check(pack: bytes) -> tuple[int, str, dict[bytes, str]]:
-            records = {file.record(number) for file, numbers in standing[pack] for number in numbers}
-            chosen = [record for record in records if only is None or record[0] in only]
-            return self._pack(pack, sorted(chosen, key=lambda record: record[1].offset), whole)
+            records = [file.record(number) for file, numbers in standing[pack] for number in numbers]
+            chosen = records if only is None else [record for record in records if record[0] in only]
+            # Several index files may name a block at the same place.
+            return self._pack(pack, sorted(set(chosen), key=_offset), only is None)
 
         names = sorted(standing)
         for pack, (size, fault, damaged) in zip(names, pool.map(check, names)):
@@ -56,10 +71,7 @@ class PackCheck:
                 self.packs[str(self._repository.pack_file(pack.hex()))] = fault
             self.blocks.update(damaged)
             seen(size)
-        if self.packs and self._index.refresh():
-            # Prune has put other packs in the place of some since the index was read.
-            named = {str(self._repository.pack_file(pack.hex())) for pack in self._index.packs()}
-            self.packs = {name: fault for name, fault in self.packs.items() if name in named}
+        self._forgive()
         for digest in list(self.blocks):
             try:
                 self._reader.read(digest)
@@ -69,68 +81,77 @@ class PackCheck:
                 # Another copy is intact.
                 del self.blocks[digest]
 
+    def _forgive(self) -> None:
+        """Prune may have put other packs in the place of some since the index was read."""
+        if self.packs and self._index.refresh():
+            named = {str(self._repository.pack_file(pack.hex())) for pack in self._index.packs()}
+            self.packs = {name: fault for name, fault in self.packs.items() if name in named}
+
     def _pack(self, pack: bytes, records: Sequence[Record], whole: bool) -> tuple[int, str, dict[bytes, str]]:
-        """(bytes read, what is wrong with the file, what is wrong with blocks)."""
+        """(bytes read, what is wrong with the file, what is wrong with these blocks). ``whole``: they are all."""
         damaged: dict[bytes, str] = {}
-        sha256 = hashlib.sha256()
         file = self._repository.pack_file(pack.hex())
-        first, size = 0, 0
         try:
             with open(open_published(file), "rb", buffering=0) as stream:
-                while first < len(records):
-                    begin = stream.tell() if whole else stream.seek(records[first][1].offset)
-                    last, end = _stretch(records, first, begin)
-                    content = _read(stream, end - begin)
-                    sha256.update(content)
-                    self._blocks(stream, records[first:last], content, begin, damaged)
-                    first, size = last, size + len(content)
-                while whole:
-                    content = _read(stream, _STRETCH)
-                    sha256.update(content)
-                    size += len(content)
-                    if not content:
-                        break
+                window = self._window(stream.fileno())
+                as_written = whole and _fill(records, os.fstat(stream.fileno()).st_size)
+                as_written = as_written and window.at(0, len(MAGIC)) == MAGIC
+                for digest, place in records:
+                    try:
+                        self._reader.check_place(place)
+                        if place.offset < HEADER.size:
+                            raise DamagedError("An index record cannot be true", where=str(file))
+                        stored = window.at(place.offset - HEADER.size, HEADER.size + place.stored)
+                        as_written = as_written and stored[: HEADER.size] == _header(digest, place)
+                        self._reader.check(digest, place, stored[HEADER.size :])
+                    except DamagedError as error:
+                        damaged[digest] = str(error)
+            fault = digest_fault(file, pack)[1] if whole and (damaged or not as_written) else ""
         except OSError as error:
             fault = f"The pack file cannot be read: {error.strerror}"
-            return size, fault, {digest: fault for digest, _place in records}
-        return size, "The pack file was changed" if whole and sha256.digest() != pack else "", damaged
+            return 0, fault, {digest: fault for digest, _place in records}
+        return window.read, fault, damaged
 
-    def _blocks(
-        self, stream: BinaryIO, records: Sequence[Record], content: bytes, begin: int, damaged: dict[bytes, str]
-    ) -> None:
-        view = memoryview(content)
-        for digest, place in records:
-            start = place.offset - begin
-            try:
-                self._reader.check_place(place)
-                if start >= 0 and start + place.stored <= len(content):
-                    payload: memoryview = view[start : start + place.stored]
-                else:
-                    # No writer makes records that overlap or are so far apart.
-                    payload = memoryview(os.pread(stream.fileno(), place.stored, place.offset))
-                self._reader.plain(digest, place, payload)
-            except DamagedError as error:
-                damaged[digest] = str(error)
+    def _window(self, descriptor: int) -> _Window:
+        if not hasattr(self._own, "memory"):
+            self._own.memory = memoryview(bytearray(_WINDOW))
+        return _Window(descriptor, self._own.memory)
 
 
-def _stretch(records: Sequence[Record], first: int, begin: int) -> tuple[int, int]:
-    """(the record after the last one that ends within a few MB of ``begin``, at least one; where that ends)."""
-    last, end = first, begin
-    while last < len(records):
-        place = records[last][1]
-        if place.offset + place.stored > begin + _STRETCH and last > first:
-            break
-        end = max(end, place.offset + place.stored)
-        last += 1
-    return last, min(end, begin + 5 * _STRETCH)
+class _Window:
+    """Stretches of a file, read a few MB at a time into the same memory."""
+
+    def __init__(self, descriptor: int, memory: memoryview) -> None:
+        self._descriptor, self._memory = descriptor, memory
+        self._begin, self._end = 0, 0
+        self.read = 0
+
+    def at(self, offset: int, size: int) -> Union[memoryview, bytes]:
+        """``size`` bytes, fewer at the end of the file. They are good until the next are asked for."""
+        if size > len(self._memory):
+            self.read += size
+            return os.pread(self._descriptor, size, offset)
+        if not self._begin <= offset <= offset + size <= self._end:
+            self._begin = self._end = offset
+            while count := os.preadv(self._descriptor, [self._memory[self._end - offset :]], self._end):
+                self._end += count
+                self.read += count
+        return self._memory[offset - self._begin : min(offset + size, self._end) - self._begin]
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
-    """Up to so many bytes; fewer only at the end."""
-    content = stream.read(size)
-    while len(content) < size:
-        more = stream.read(size - len(content))
-        if not more:
-            break
-        content += more
-    return content
+def _offset(record: Record) -> int:
+    return record[1].offset
+
+
+def _fill(records: Sequence[Record], size: int) -> bool:
+    """Whether these are all that stands in a pack file of this size, one right after the other."""
+    end = len(MAGIC)
+    for _digest, place in records:
+        if place.offset != end + HEADER.size:
+            return False
+        end = place.offset + place.stored
+    return end == size
+
+
+def _header(digest: bytes, place: Place) -> bytes:
+    return HEADER.pack(place.compression, place.encryption, place.length, place.stored, digest)

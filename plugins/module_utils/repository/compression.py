@@ -65,10 +65,11 @@ def compress(plain: bytes, kind: int) -> tuple[int, bytes]:
     return (kind, packed) if len(packed) < len(plain) else (NONE, plain)
 
 
-def expand(kind: int, payload: Payload, length: int) -> bytes:
-    """The plain block, of exactly ``length`` bytes. Raises DamagedError; never makes more than that."""
+def expand(kind: int, payload: Payload, length: int) -> Payload:
+    """The plain block, of exactly ``length`` bytes; the payload itself when it is not compressed. Raises
+    DamagedError; never makes more than that."""
     if kind == NONE:
-        plain = bytes(payload)
+        plain = payload
     elif kind == GZIP:
         plain = _gunzip(payload, length)
     elif kind == ZSTD:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 import struct
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence, Union
 
 from ..age_keys import identities, library, recipients, required
 from .faults import DamagedError, RepositoryError
@@ -39,7 +39,7 @@ class SealedBlocks:
         self._cipher = ciphers.AESGCM(derive(data_key, _CONTENTS))
         self._invalid = exceptions.InvalidTag
 
-    def name(self, plain: bytes) -> bytes:
+    def name(self, plain: Union[bytes, memoryview]) -> bytes:
         keyed = self._names.copy()
         keyed.update(plain)
         return keyed.digest()
@@ -81,7 +81,7 @@ class LockedBlocks:
     def __init__(self, where: str) -> None:
         self._where = where
 
-    def name(self, plain: bytes) -> bytes:
+    def name(self, plain: Union[bytes, memoryview]) -> bytes:
         raise self._refusal()
 
     def seal(self, name: bytes, compression: int, length: int, payload: bytes) -> bytes:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Protocol
+from typing import Any, Protocol, Union
 
 from . import paths
 from .faults import DamagedError
@@ -18,7 +18,7 @@ class Blocks(Protocol):
     encryption: int
     keyed: bool
 
-    def name(self, plain: bytes) -> bytes: ...
+    def name(self, plain: Union[bytes, memoryview]) -> bytes: ...
 
     def seal(self, name: bytes, compression: int, length: int, payload: bytes) -> bytes: ...
 
@@ -37,7 +37,7 @@ class PlainBlocks:
     encryption = 0
     keyed = False
 
-    def name(self, plain: bytes) -> bytes:
+    def name(self, plain: Union[bytes, memoryview]) -> bytes:
         return hashlib.sha256(plain).digest()
 
     def seal(self, name: bytes, compression: int, length: int, payload: bytes) -> bytes:

@@ -65,8 +65,9 @@ def verify(
 
     ``manifest`` looks at manifests, chains, index and lists of entries, and that every block is known
     and its pack there. ``data`` also reads every byte: it compares every block with its digest and, when all
-    snapshots are verified, every pack file with its name. ``files`` puts every file together and compares
-    it with its SHA-256 and MD5, as a restore does, which finds mistakes of the writer too.
+    snapshots are verified, everything between the blocks of a pack file with the index. ``files`` compares, when
+    all snapshots are verified, every pack file with its name; it puts every file together and compares it with its
+    SHA-256 and MD5, which finds mistakes of the writer too.
     ``expected`` is the digest of a manifest that must be there.
     """
     result = Verified()
@@ -99,13 +100,13 @@ def verify(
             run = _Run(reader, pool, result, progress)
             needed = run.blocks = None if chosen is None else set()
             if level == "files" and chosen is None:
-                packs.run(pool, ())
+                packs.names(pool)
                 result.damaged.update(packs.packs)
             for manifest in wanted:
                 run.snapshot(manifest, run.read if level == "files" else run.resolve)
             run.settle(0)
             if level == "data":
-                packs.run(pool, needed, chosen is None, run.seen)
+                packs.run(pool, needed, run.seen)
                 result.damaged.update(packs.packs)
                 run.name(wanted, packs.blocks)
     finally:
@@ -164,8 +165,11 @@ class _Run:
     def _contents(self, manifest: Manifest, entry: Entry, check: Callable[[str, Content], None]) -> None:
         for part in (entry.content, entry.evidence):
             # A content is the same in every snapshot that has it: digests and blocks are its name.
-            if part is not None and hash(part) not in self._checked:
-                self._checked.add(hash(part))
+            if part is None:
+                continue
+            known = hash(part)
+            if known not in self._checked:
+                self._checked.add(known)
                 self._result.files += 1
                 self._result.bytes += part.size
                 check(f"{manifest.id}:{paths.encode(entry.path)}", part)

@@ -104,3 +104,36 @@ def test_a_block_with_another_intact_copy_is_no_fault_of_its_files(world: Any) -
         assert only.startswith(str(pack))
     assert world.restore().failed == {}
     assert world.restored("large").read_bytes() == (world.tree / "large").read_bytes()
+
+
+def test_all_data_is_sound_after_a_flipped_bit_only_where_nothing_that_a_block_holds_has_changed(world: Any) -> None:
+    from ansible_collections.fleetops.continuity.plugins.module_utils.repository.packs import scan
+    from ansible_collections.fleetops.continuity.plugins.module_utils.repository.scrubbing import scrub
+
+    world.write({"a": os.urandom(20), "b": os.urandom(30)})
+    world.take()
+    (pack,) = Path(world.repository, "packs").glob("*/*")
+    content = pack.read_bytes()
+    packed = [place for _digest, place in scan(pack) if place.compression]
+    unnoticed = []
+    for bit in range(0, len(content) * 8, 3):
+        spoiled = bytearray(content)
+        spoiled[bit // 8] ^= 1 << bit % 8
+        pack.write_bytes(bytes(spoiled))
+        if not world.faults(level="data"):
+            unnoticed.append(bit)
+            assert any(place.offset <= bit // 8 < place.offset + place.stored for place in packed)
+            assert [damage.kind for damage in scrub(Path(world.repository)).damages] == ["pack"]
+    assert len(unnoticed) < len(content) // 20
+    pack.write_bytes(content)
+    assert world.faults(level="data") == []
+
+
+def test_a_pack_with_something_beside_its_blocks_is_noticed(world: Any) -> None:
+    world.write({"a": os.urandom(500)})
+    world.take()
+    (pack,) = Path(world.repository, "packs").glob("*/*")
+    content = pack.read_bytes()
+    for changed in (content + b"\0", content[:-1], content[:8]):
+        pack.write_bytes(changed)
+        assert any(fault.startswith(str(pack)) for fault in world.faults(level="data"))
