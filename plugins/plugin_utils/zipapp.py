@@ -17,6 +17,7 @@ import marshal
 import re
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 PLUGINS = Path(__file__).resolve().parent.parent
@@ -73,7 +74,7 @@ def build(bytecode: bool = False) -> bytes:
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, files[name])
+            archive.writestr(entry, files[name], compresslevel=zlib.Z_BEST_SPEED)
     return packed.getvalue()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from dataclasses import asdict
+from functools import cache
 from typing import Any, Collection, Iterator, Mapping
 
 from ..effects import Probe, Unit
@@ -45,9 +46,9 @@ def files_of(
             path
             for path in project
             if path in imported
-            or (posixpath.dirname(path) == folder and not path.endswith(".py"))
             or path in named
-            or any(parent in named for parent in _parents(path))
+            or (not path.endswith(".py") and path.rpartition("/")[0] == folder)
+            or not named.isdisjoint(_parents(path))
         )
     )
 
@@ -84,10 +85,11 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _parents(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = posixpath.dirname(path)
-        yield path
+@cache
+def _parents(path: str) -> tuple[str, ...]:
+    """The folders that it lies in, nearest first. Every agent asks this of every file of the project."""
+    parent = path.rpartition("/")[0]
+    return (parent, *_parents(parent)) if parent else ()
 
 
 def _plain(value: Any) -> Any:
