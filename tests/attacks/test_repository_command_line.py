@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,3 +81,69 @@ def test_nobody_who_stops_listening_is_told_that_all_is_well(tree: Path) -> None
     with open("/dev/full", "wb") as full:
         ended = subprocess.run(listing.args, stdout=full, stderr=subprocess.PIPE, check=False)
     assert ended.returncode == 2 and b"No space left" in ended.stderr and b"Traceback" not in ended.stderr
+
+
+def as_document(command: subprocess.Popen[bytes]) -> tuple[int, dict[str, Any]]:
+    """(exit status, the one JSON document on standard output)."""
+    out, _said = command.communicate()
+    document = json.loads(out)
+    assert isinstance(document, dict)
+    return command.returncode, document
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["init", "--append-only", "yes"],
+        ["snapshot", "{tree}"],
+        ["snapshots"],
+        ["snapshots", "latest"],
+        ["verify"],
+        ["scrub"],
+        ["heal"],
+        ["restore", "latest", "--target", "{tree}-restored"],
+        ["forget", "--keep-last", "1"],
+        ["prune"],
+    ],
+    ids=" ".join,
+)
+def test_json_is_one_document_also_when_nothing_came_of_it(tree: Path, command: list[str]) -> None:
+    words = [word.format(tree=tree) for word in command]
+    status, document = as_document(start(*words, "--repository", tree.parent / "repository", "--format", "json"))
+    assert status == 0 and "error" not in document
+    config = tree.parent / "repository/config.json"
+    config.write_bytes(b"rotten")
+    status, document = as_document(start(*words, "--repository", tree.parent / "repository", "--format", "json"))
+    assert status != 0
+    if words[0] in ("scrub", "heal"):
+        assert not document["sound"]
+    else:
+        assert status == 2 and document["error"]["where"] == str(config)
+        assert "JSON" in document["error"]["what"] and "heal" in document["error"]["fix"]
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2)])
+def test_closed_streams_are_no_reason_to_fail(tree: Path, closed: tuple[int, ...]) -> None:
+    repository = tree.parent / "repository"
+
+    def close() -> None:
+        for descriptor in closed:
+            os.close(descriptor)
+
+    for words, expected in ((["verify"], 0), (["snapshot", str(tree)], 0), (["verify", "nobody"], 2)):
+        arguments = [sys.executable, "-c", PROGRAM, COLLECTIONS, *words, "--repository", str(repository)]
+        ended = subprocess.run(arguments, capture_output=True, preexec_fn=close, check=False)
+        assert ended.returncode == expected, ended.stderr
+        assert b"Traceback" not in ended.stderr
+        # What is for standard error does not land on the other.
+        assert b"nobody" not in ended.stdout
+    assert snapshots.verify_repository(str(repository)).faults() == []
+
+
+def test_a_name_that_was_kept_moves_no_terminal(tree: Path) -> None:
+    for name in (b"\x1b[2J", b"line\nbreak"):
+        Path(os.fsdecode(os.fsencode(tree) + b"/" + name)).write_bytes(b"spoiled")
+    command = start("restore", "latest", "--in-place", "--repository", tree.parent / "repository")
+    out, said = command.communicate()
+    assert (command.returncode, said) == (0, b"")
+    assert out.count(b"  kept: /") == 2 and b"\x1b" not in out and len(out.splitlines()) == 3

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
+import json
 import os
 import sys
 from typing import Optional, Sequence
@@ -60,28 +61,42 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             command_parser = commands.add_parser(name, help=command.HELP, description=command.HELP)
             command.add_arguments(command_parser)
             command_parser.set_defaults(run=command.run)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # It was closed. What is opened next must not take its place.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     parsed = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that this terminal cannot show is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     try:
-        status: int = parsed.run(parsed)
-        sys.stdout.flush()
-    except ContinuityError as error:
-        print(f"continuity {parsed.command}: {error}", file=sys.stderr)
-        return CANNOT
-    except KeyboardInterrupt:
-        print(f"continuity {parsed.command}: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except OSError as error:
-        if error.filename is not None:
+        try:
+            status: int = parsed.run(parsed)
+        except ContinuityError as error:
+            status = _cannot(parsed, CANNOT, error.what, error.where, error.fix)
+        except KeyboardInterrupt:
+            status = _cannot(parsed, INTERRUPTED, "interrupted")
+        except OSError as error:
+            if error.filename is None:
+                raise
             where = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
-            print(f"continuity {parsed.command}: {where}: {error.strerror}", file=sys.stderr)
-            return CANNOT
+            status = _cannot(parsed, CANNOT, error.strerror or str(error), where)
+        sys.stdout.flush()
+    except OSError as error:
         # What standard output refuses now it would refuse again when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             print(f"continuity {parsed.command}: the output cannot be written: {error.strerror}", file=sys.stderr)
         return CANNOT
+    return status
+
+
+def _cannot(
+    parsed: argparse.Namespace, status: int, what: str, where: Optional[str] = None, fix: Optional[str] = None
+) -> int:
+    """Say why nothing came of it: a sentence for people, and the one document for who asked for JSON."""
+    print(f"continuity {parsed.command}: {ContinuityError(what, where=where, fix=fix)}", file=sys.stderr)
+    if getattr(parsed, "format", None) == "json":
+        print(json.dumps({"error": {"what": what, "where": where, "fix": fix}}))
     return status

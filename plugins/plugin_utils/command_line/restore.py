@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository import paths
 
 from . import progress
 from .identities import add_identity_files
@@ -72,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{len(restored.changed)} replaced, {restored.bytes_written / 1e6:.1f} MB written"
         )
         for path in restored.kept_aside:
-            print(f"  kept: {path}")
+            print(f"  kept: {paths.encode(os.fsencode(path))}")
         for line in [*restored.warnings, *(f"{path}: {why}" for path, why in restored.failed.items())]:
             print(line, file=sys.stderr)
     return 1 if restored.failed else 0

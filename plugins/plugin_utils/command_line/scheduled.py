@@ -35,17 +35,21 @@ def run(arguments: argparse.Namespace) -> int:
     clock = SystemClock()
     if arguments.list:
         return _list(arguments)
+    sets.read(arguments.root)
     names = [arguments.set] if arguments.set else scheduled.due(arguments.root, clock)
-    worst = 0
+    ended = []
     with open(os.path.join(arguments.root, sets.FOLDER, ".lock"), "a", encoding="ascii") as lock:
         if arguments.due and not _alone(lock.fileno()):
             print("another run is at work", file=sys.stderr)
-            return 0
+            names = []
         for name in names:
             ran = scheduled.run_set(arguments.root, name, LocalRunner(), clock)
-            worst = max(worst, STATUS[ran.status])
-            _tell(ran, arguments.format)
-    return worst
+            ended.append(ran)
+            if arguments.format == "text":
+                _tell(ran)
+    if arguments.format == "json":
+        print(json.dumps({"ran": [ran.fields() for ran in ended]}))
+    return max((STATUS[ran.status] for ran in ended), default=0)
 
 
 def _alone(descriptor: int) -> bool:
@@ -56,10 +60,7 @@ def _alone(descriptor: int) -> bool:
     return True
 
 
-def _tell(ran: scheduled.Ran, form: str) -> None:
-    if form == "json":
-        print(json.dumps(ran.fields()), flush=True)
-        return
+def _tell(ran: scheduled.Ran) -> None:
     print(f"{ran.ended[:19]}Z {ran.set_name}: {ran.status} {ran.made} {ran.report_checksum}".rstrip(), flush=True)
     if ran.dropped_snapshots or ran.dropped_backups:
         print(f"  dropped {ran.dropped_snapshots} snapshots, {len(ran.dropped_backups)} backups", flush=True)

@@ -30,12 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.snapshot:
-        for entry in snapshots.list_entries(
+        entries = snapshots.list_entries(
             arguments.repository, arguments.snapshot, host=arguments.host, identity_files=arguments.identity_files
-        ):
-            if arguments.format == "json":
-                print(json.dumps(entry))
-            else:
+        )
+        if arguments.format == "json":
+            # As text they take less memory. Nothing is printed before all of them could be read.
+            print(f'{{"entries": [{", ".join([json.dumps(entry) for entry in entries])}]}}')
+        else:
+            for entry in entries:
                 print(f"{LETTERS[entry['type']]} {entry['mode']:04o} {entry['size']:>12} {entry['path']}")
         return 0
     found, damaged = snapshots.list_snapshots(

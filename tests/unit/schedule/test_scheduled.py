@@ -57,7 +57,7 @@ class HostRoot:
     def ran(self, *arguments: str) -> list[str]:
         """The sets that ran, with their status."""
         ended = self.run(*arguments, "--format", "json")
-        return [f"{one['set']} {one['status']}" for one in map(json.loads, ended.stdout.splitlines())]
+        return [f"{one['set']} {one['status']}" for one in json.loads(ended.stdout)["ran"]]
 
     def note(self, name: str) -> dict[str, Any]:
         return dict(json.loads((self.path / f"schedule/{name}.last.json").read_text()))
