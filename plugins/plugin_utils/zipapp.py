@@ -17,7 +17,6 @@ import marshal
 import re
 import sys
 import zipfile
-import zlib
 from pathlib import Path
 
 PLUGINS = Path(__file__).resolve().parent.parent
@@ -74,7 +73,7 @@ def build(bytecode: bool = False) -> bytes:
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, files[name], compresslevel=zlib.Z_BEST_SPEED)
+            archive.writestr(entry, files[name])
     return packed.getvalue()
 
 
