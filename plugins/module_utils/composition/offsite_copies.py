@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 
@@ -342,7 +343,7 @@ def fetched(copy: Copy, identity_files: Sequence[str], scratch: Optional[str]) -
 
 def _packs_of(index: Index, blocks: Iterable[bytes]) -> set[str]:
     """The first pack of each block is the one that is read first."""
-    return {place.pack.hex() for block in blocks for place in index.places(block)[:1]}
+    return {place.pack.hex() for block in blocks for place in islice(index.places(block), 1)}
 
 
 def _newest(store: ObjectStore, identities: Identities, work: Path) -> tuple[list[Remote], dict[str, str]]:

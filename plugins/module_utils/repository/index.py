@@ -162,6 +162,8 @@ class Index:
             missing = {pack for file in files for pack in file.packs} - sizes.keys()
             # Packs go after the index files that name them: look again before one is said to be missing.
             if not missing or listed == sorted(self._repository.index.glob("*.index")):
+                # Most blocks are in the largest: it is asked first.
+                files.sort(key=lambda file: file.count, reverse=True)
                 self.files, self.damaged, self.missing, self._sizes = files, damaged, missing, sizes
                 return
 
@@ -172,9 +174,9 @@ class Index:
             for place in file.find(digest)
         )
 
-    def places(self, digest: bytes) -> list[Place]:
-        """Every place at which a block stands; empty when it is unknown."""
-        return [place for file in self.files for place in file.find(digest)]
+    def places(self, digest: bytes) -> Iterator[Place]:
+        """Every place at which a block stands; none when it is unknown."""
+        return (place for file in self.files for place in file.find(digest))
 
     def packs(self) -> set[bytes]:
         return {pack for file in self.files for pack in file.packs}
