@@ -241,7 +241,7 @@ def _leases(core: Core, request: Request, namespace: Namespace, token: Optional[
         )
     if action == "renew":
         lease = core.tokens.lease(identifier, "lease not found")
-        increment = seconds(request.body.get("increment", 0))
+        increment = seconds(request.body.get("increment") or 0)
         granted = core.tokens.prolong(lease, increment)
         warnings = None
         if granted < increment:

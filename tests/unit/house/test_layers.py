@@ -17,7 +17,7 @@ ENGINE = PLUGINS / "module_utils"
 COLLECTION = "ansible_collections.fleetops.continuity.plugins"
 SHARED = {"fleet", "journal", "errors", "effects"}
 """What every engine package may import, beside itself."""
-CONTRACTS = {"age_keys": {"repository", "offsite"}, "source": {"repository", "sources"}, "host": {"rollout"}}
+CONTRACTS = {"age_keys": {"repository", "offsite", "secrets"}, "source": {"repository", "sources"}, "host": {"rollout"}}
 """Single files that stand between packages, and the packages that may import them."""
 COMPOSERS = {"composition", "host"}
 """What puts the real parts together: it may import any package of the engine."""

@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a source of secrets says no.
+
+Nothing that a server answered and nothing of a file's content is ever part of a message: servers echo secrets.
+"""
+
+from __future__ import annotations
+
+from typing import Mapping, Optional
+
+from ..errors import ContinuityError
+
+OUTAGES = frozenset({"unreachable", "unavailable", "rate_limited", "standby", "sealed"})
+"""While these last, nobody is to be deprived of what they have."""
+
+
+class SecretError(ContinuityError):
+    """A secret cannot be had. ``code`` is one of docs/secrets.md; ``failures`` holds the error of each name."""
+
+    def __init__(
+        self,
+        code: str,
+        what: str,
+        *,
+        where: Optional[str] = None,
+        fix: Optional[str] = None,
+        failures: Optional[Mapping[str, SecretError]] = None,
+    ) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.code = code
+        self.failures = dict(failures or {})
+
+    @property
+    def outage(self) -> bool:
+        return self.code in OUTAGES
+
+
+def collected(failures: Mapping[str, SecretError]) -> SecretError:
+    """One error for several secrets. An outage counts before anything else."""
+    worst = next((error for error in failures.values() if error.outage), next(iter(failures.values())))
+    if len(failures) == 1:
+        return SecretError(
+            worst.code,
+            f"{next(iter(failures))}: {worst.what}",
+            where=worst.where,
+            fix=worst.fix,
+            failures=failures,
+        )
+    said = "; ".join(f"{name}: {error.what}" for name, error in failures.items())
+    return SecretError(
+        worst.code,
+        f"{len(failures)} secrets cannot be read: {said}",
+        where=worst.where,
+        fix=worst.fix,
+        failures=failures,
+    )

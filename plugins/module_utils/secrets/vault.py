@@ -1,0 +1,290 @@
+# SPDX-FileCopyrightText: The fleetops.continuity developers
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secrets from HashiCorp Vault or OpenBao: one login, few requests, and nothing left behind."""
+
+from __future__ import annotations
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping, Optional, Sequence
+from urllib.parse import quote
+
+from ..effects import Clock
+from .auth.method import AuthMethod
+from .documents import value_of
+from .endpoint import Endpoint
+from .faults import SecretError, collected
+from .held import Held
+from .model import DeclaredSecret, Hidden, Lease, ReadSecret
+from .mounts import Mount, Mounts
+from .patience import Patience
+from .transport import client
+
+_LOGIN_FAULTS = frozenset({"refused", "denied", "missing"})
+_Where = tuple[str, Optional[int], tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True)
+class _Found:
+    fields: Any
+    version: Optional[str]
+
+
+class VaultSource:
+    """Logs in at the first request. ``leases`` are those of the dynamic secrets that were read, by path."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        auth: AuthMethod,
+        clock: Clock,
+        *,
+        mounts: Optional[Mapping[str, Any]] = None,
+        randomness: Callable[[], float] = random.random,
+    ) -> None:
+        self.warnings = list(endpoint.warnings)
+        self.leases: dict[str, Lease] = {}
+        self._endpoint = endpoint
+        self._auth = auth
+        self._clock = clock
+        self._mounts = Mounts(mounts or {})
+        self._client = client(endpoint, Patience(endpoint.patience, clock, randomness))
+        self._lock = threading.Lock()
+        self._owned = False
+        self._logged_in = False
+
+    @property
+    def requests(self) -> int:
+        """How many were made, repeated ones included."""
+        return int(self._client.adapter.transport.requests)
+
+    def read(self, secrets: Sequence[DeclaredSecret]) -> dict[str, ReadSecret]:
+        groups: dict[_Where, list[DeclaredSecret]] = {}
+        for secret in secrets:
+            groups.setdefault(_where(secret), []).append(secret)
+        found, failures = self._each([group[0] for group in groups.values()], self._fetched)
+        values: dict[str, ReadSecret] = {}
+        for secret in secrets:
+            first = groups[_where(secret)][0].name
+            if first in failures:
+                failures[secret.name] = failures[first]
+                continue
+            try:
+                value = value_of(found[first].fields, secret, exact=False)
+                values[secret.name] = ReadSecret(secret.name, value, found[first].version)
+            except SecretError as error:
+                failures[secret.name] = error
+        if failures:
+            raise collected(failures)
+        return values
+
+    def versions(self, secrets: Sequence[DeclaredSecret]) -> dict[str, Optional[str]]:
+        """Of secrets in KV v2, by their metadata; None for others, and where the policy does not show metadata."""
+        found, failures = self._each(secrets, self._version)
+        if failures:
+            raise collected(failures)
+        return found
+
+    def renew(self, lease: Lease, seconds: Optional[int] = None) -> Lease:
+        """Prolong a lease by so many seconds, or as long as it was; less may be granted.
+        Raises SecretError ``lease_lost`` when it has ended, or cannot be renewed."""
+        body = self._leased(lambda vault: vault.sys.renew_lease(lease.id.text(), seconds or lease.seconds), lease)
+        return Lease(
+            lease.path, lease.id, int(body.get("lease_duration", 0)), bool(body.get("renewable")), self._clock.now()
+        )
+
+    def revoke(self, lease: Lease) -> None:
+        self._leased(lambda vault: vault.sys.revoke_lease(lease.id.text()), lease)
+        self.leases.pop(lease.path, None)
+
+    def hold(self, file: str) -> None:
+        """Keep token and leases for the next run, in a file (0600); ``close`` then revokes nothing."""
+        vault = self._ready()
+        Held(vault.adapter.hidden_token, self._owned, self.leases).write(file)
+        self._owned = False
+
+    def resume(self, file: str) -> dict[str, Lease]:
+        """Go on with what ``hold`` kept, instead of logging in: the token is renewed, and each lease that is due.
+        Returns the leases that live; what is not among them must be read anew. Nothing was kept: no leases."""
+        held = Held.read(file)
+        if held is None:
+            return {}
+        adapter = self._client.adapter
+        with self._lock:
+            adapter.hidden_token, self._logged_in = held.token, True
+        try:
+            self._client.auth.token.renew_self()
+        except SecretError as error:
+            if error.code not in _LOGIN_FAULTS:
+                raise
+            # It has ended, and its leases with it.
+            with self._lock:
+                adapter.hidden_token, self._logged_in = None, False
+            return {}
+        self._owned = held.owned
+        self.leases = self._renewed(held.leases)
+        return dict(self.leases)
+
+    def close(self) -> None:
+        """Revoke the token that was made for this task, and with it every lease that came from it."""
+        try:
+            if self._owned:
+                self._client.auth.token.revoke_self()
+        except SecretError as error:
+            self.warnings.append(f"The token of this task lives until its time is over: {error.what}")
+        finally:
+            self._owned = False
+            self._client.adapter.hidden_token = None
+            self._client.adapter.close()
+
+    def _ready(self) -> Any:
+        """The client, logged in."""
+        with self._lock:
+            if not self._logged_in:
+                self._login()
+                self._logged_in = True
+        return self._client
+
+    def _login(self) -> None:
+        refusal: Optional[SecretError] = None
+        try:
+            self._auth.login(self._client)
+        except SecretError as error:
+            if error.code not in _LOGIN_FAULTS:
+                raise
+            refusal = error
+        if refusal is not None:
+            raise SecretError(
+                "login_refused",
+                f"Vault refuses the login: {refusal.what}",
+                where=refusal.where,
+                fix="Check mount, role and credential; whether the credential has ended or was used before",
+            )
+        self._owned = self._auth.owned
+
+    def _each(
+        self, secrets: Sequence[DeclaredSecret], work: Callable[[DeclaredSecret], Any]
+    ) -> tuple[dict[str, Any], dict[str, SecretError]]:
+        """The result or error of each, side by side. A login that fails is raised; after an outage nothing is begun."""
+        self._ready()
+        found: dict[str, Any] = {}
+        failures: dict[str, SecretError] = {}
+        stopped = threading.Event()
+
+        def one(secret: DeclaredSecret) -> None:
+            if stopped.is_set():
+                return
+            try:
+                found[secret.name] = work(secret)
+            except SecretError as error:
+                failures[secret.name] = error
+                if error.outage:
+                    stopped.set()
+
+        with ThreadPoolExecutor(max(1, min(self._endpoint.parallel, len(secrets)))) as pool:
+            for _done in pool.map(one, secrets):
+                pass
+        if stopped.is_set():
+            outage = next(error for error in failures.values() if error.outage)
+            failures.update({secret.name: outage for secret in secrets if secret.name not in found})
+        return found, failures
+
+    def _fetched(self, secret: DeclaredSecret) -> _Found:
+        if secret.dynamic:
+            return self._made(secret)
+        mount = self._mounts.of(secret.path, self._client)
+        path = secret.path[len(mount.path) + 1 :]
+        if mount.version == 2:
+            return self._versioned(secret, mount, path)
+        if secret.version is not None:
+            raise SecretError("missing", "KV v1 keeps no versions", where=secret.path)
+        body = self._client.secrets.kv.v1.read_secret(path, mount_point=mount.path)
+        return _Found(_data(body, secret), None)
+
+    def _versioned(self, secret: DeclaredSecret, mount: Mount, path: str) -> _Found:
+        body = self._client.secrets.kv.v2.read_secret_version(
+            path, secret.version, mount_point=mount.path, raise_on_deleted_version=False
+        )
+        data = _data(body, secret)
+        metadata = data.get("metadata") or {}
+        version = metadata.get("version")
+        if metadata.get("destroyed"):
+            raise SecretError("destroyed", f"version {version} was destroyed", where=secret.path)
+        if data.get("data") is None:
+            raise SecretError(
+                "deleted",
+                f"version {version} was deleted",
+                where=secret.path,
+                fix="vault kv undelete brings it back, or pin another version",
+            )
+        return _Found(data["data"], str(version))
+
+    def _made(self, secret: DeclaredSecret) -> _Found:
+        url = f"/v1/{quote(secret.path)}"
+        adapter = self._client.adapter
+        body = adapter.post(url, json=dict(secret.parameters)) if secret.parameters else adapter.get(url)
+        data = _data(body, secret)
+        identifier, seconds = body.get("lease_id"), int(body.get("lease_duration") or 0)
+        if identifier:
+            lease = Lease(
+                secret.path, Hidden(str(identifier).encode()), seconds, bool(body.get("renewable")), self._clock.now()
+            )
+            self.leases[secret.path] = lease
+        return _Found(data, None)
+
+    def _version(self, secret: DeclaredSecret) -> Optional[str]:
+        if secret.version is not None:
+            return str(secret.version)
+        if secret.dynamic:
+            return None
+        mount = self._mounts.of(secret.path, self._client)
+        if mount.version == 1:
+            return None
+        path = secret.path[len(mount.path) + 1 :]
+        try:
+            body = self._client.secrets.kv.v2.read_secret_metadata(path, mount_point=mount.path)
+        except SecretError as error:
+            if error.code != "denied":
+                raise
+            return None
+        return str(_data(body, secret).get("current_version"))
+
+    def _leased(self, work: Callable[[Any], Any], lease: Lease) -> Any:
+        try:
+            return work(self._ready())
+        except SecretError as error:
+            if error.code not in _LOGIN_FAULTS:
+                raise
+        raise SecretError("lease_lost", "the lease has ended, or cannot be renewed", where=lease.path)
+
+    def _renewed(self, leases: Mapping[str, Lease]) -> dict[str, Lease]:
+        living: dict[str, Lease] = {}
+        for path, lease in leases.items():
+            now = self._clock.now()
+            if not lease.due(now):
+                living[path] = lease
+            elif lease.renewable and not lease.over(now):
+                try:
+                    renewed = self.renew(lease)
+                except SecretError as error:
+                    if error.code != "lease_lost":
+                        raise
+                    continue
+                # What was granted may end before the next run: its last third is better spent on a new one.
+                if not renewed.seconds < lease.seconds / 3:
+                    living[path] = renewed
+        return living
+
+
+def _where(secret: DeclaredSecret) -> _Where:
+    """Secrets that are equal in this come from one answer."""
+    return secret.path, secret.version, tuple(sorted(secret.parameters.items()))
+
+
+def _data(body: Any, secret: DeclaredSecret) -> dict[str, Any]:
+    data = (body or {}).get("data")
+    if not isinstance(data, dict):
+        raise SecretError("not_vault", "the answer holds no data", where=secret.path)
+    return data
