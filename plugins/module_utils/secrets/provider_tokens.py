@@ -97,6 +97,10 @@ FORMATS: Mapping[str, tuple[str, str, str]] = {
 
 BEGINNINGS = tuple(beginning for _kind, beginnings, _form in FORMATS.values() for beginning in beginnings.split())
 
+SHORTEST = 20
+"""Characters of the shortest of them."""
+
+_BEGINNING = re.compile("|".join(map(re.escape, BEGINNINGS)))
 _FORMS = tuple(
     (rule, kind, tuple(beginnings.split()), re.compile(_START + form))
     for rule, (kind, beginnings, form) in FORMATS.items()
@@ -116,6 +120,8 @@ class Token(NamedTuple):
 
 def tokens(line: str) -> Iterator[Token]:
     """The tokens of a line, each once, the most telling form first."""
+    if len(line) < SHORTEST or not _BEGINNING.search(line):
+        return
     taken: list[tuple[int, int]] = []
     for rule, kind, beginnings, form in _FORMS:
         if not any(beginning in line for beginning in beginnings):
