@@ -236,3 +236,26 @@ def test_the_role_and_the_playbooks(play: Playbook, root: Path, tmp_path: Path) 
     assert (aside / str(root).lstrip("/") / "ledger/ledger.jsonl").exists()
     verified = playbook(play, "fleetops.continuity.verify", *everybody)
     assert verified.returncode == 0 and "1 snapshots, 4 files" in verified.stdout, verified.stdout
+
+
+def test_playbooks_open_an_encrypted_repository(play: Playbook, root: Path, tmp_path: Path) -> None:
+    pyrage = pytest.importorskip("pyrage", reason="encryption needs pyrage")
+    pytest.importorskip("cryptography", reason="encryption needs cryptography")
+    key = pyrage.x25519.Identity.generate()
+    (tmp_path / "identity").write_text(f"{key}\n")
+    whole = tmp_path / "whole.yml"
+    whole.write_text(
+        "- hosts: all\n  gather_facts: false\n  roles: [fleetops.continuity.snapshot]\n"
+        + "".join(f"- import_playbook: fleetops.continuity.{name}\n" for name in ("verify", "scrub", "restore"))
+    )
+    told = {
+        "continuity_host": "pc2",
+        "continuity_backup_recipients": [str(key.to_public())],
+        "continuity_identity_files": [str(tmp_path / "identity")],
+        "restore_target": str(tmp_path / "aside"),
+        **{f"{name}_hosts": "all" for name in ("verify", "scrub", "restore")},
+    }
+    done = playbook(play, str(whole), "-e", json.dumps(told))
+    assert done.returncode == 0, done.stdout
+    assert b"aes-256-gcm" in (root / "repository/config.json").read_bytes()
+    assert (tmp_path / "aside" / str(root).lstrip("/") / "ledger/ledger.jsonl").exists()

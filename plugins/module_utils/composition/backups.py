@@ -117,6 +117,8 @@ def make_backup(
         raise BackupError(f"{wish.backup_type!r} is no type of a backup", fix=f"Use one of {', '.join(TYPES)}")
     if wish.backup_id is not None:
         parse_id(wish.backup_id)
+    if not (wish.source_paths or wish.document_paths or wish.databases):
+        raise BackupError("There is nothing to back up", where=wish.root, fix="Name the host root, or source_paths")
     staging = Staging(wish.destination)
     with refusals("Cannot make the backup", wish.destination, "Make room or give permission, and run again"):
         if check:
@@ -215,7 +217,8 @@ def _fill(
             f"The restore point is damaged: {'; '.join(faults)}", where=wish.repository, fix="Heal the repository"
         )
     problems = snapshots.incomplete(outcome)
-    older = _older(staging) if wish.backup_type == "incremental" else None
+    older, unsound = _older(staging) if wish.backup_type == "incremental" else (None, [])
+    problems += unsound
     copier = Copier(building, older)
     states, state_problems = _copy_states(copier, wish, date, runner, clock)
     problems += state_problems + _copy_files(copier, wish, snapshot.digest)
@@ -256,14 +259,18 @@ def _fill(
     write_text(file + SIDECAR, sidecar_text(report_name(date), digests_of(file).sha256, written))
 
 
-def _older(staging: Staging) -> Optional[Older]:
-    """The newest backup, whose files may be shared."""
-    backups = staging.backups()[0]
-    if not backups:
-        return None
-    file = os.path.join(backups[-1].folder, "SHA256SUMS")
-    with open(file, encoding="utf-8") as stream:
-        return Older(backups[-1].folder, read_sums(stream.read(), file))
+def _older(staging: Staging) -> tuple[Optional[Older], list[dict[str, str]]]:
+    """(the newest backup whose files may be shared, what is wrong with newer ones)."""
+    problems = []
+    for backup in reversed(staging.backups()[0]):
+        file = os.path.join(backup.folder, "SHA256SUMS")
+        try:
+            with open(file, encoding="utf-8") as stream:
+                return Older(backup.folder, read_sums(stream.read(), file)), problems
+        except (BackupError, OSError, UnicodeDecodeError) as error:
+            why = error.what if isinstance(error, BackupError) else str(error)
+            problems.append({"path": file, "kind": "older", "message": f"nothing of this backup is used: {why}"})
+    return None, problems
 
 
 def _copy_states(

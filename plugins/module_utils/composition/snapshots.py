@@ -299,6 +299,12 @@ def verify_repository(
 
     repository = Repository.open(repository_path, identity_files)
     with _reading(repository_path):
+        if host and not expected and not (repository.manifests / check_host(host)).is_dir():
+            raise RepositoryError(
+                f"There is no snapshot of {host}",
+                where=repository_path,
+                fix="`continuity snapshots` lists what there is",
+            )
         chosen = [manifests.find(repository, name, host) for name in snapshots] or None
         return verify(repository, chosen, host=host, level=level, expected=expected, progress=progress)
 

@@ -16,6 +16,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Optional
 
 import pytest
 from small_host import SmallHost, facts, report_of
@@ -188,6 +189,28 @@ def test_an_incremental_backup_does_not_trust_what_rotted_in_the_older_one(host:
     later = host.make(backup_id="BACKUP_2026-02-01_020000", backup_type="incremental").backup
     assert Path(later.folder, pdf).read_text() == "%PDF-1.4\n"
     assert verifying.verify(later) == []
+
+
+@pytest.mark.parametrize("sums", [None, b"garbage\n", b"\xff\xfe"])
+def test_a_backup_that_cannot_be_relied_on_does_not_stop_the_next_one(host: SmallHost, sums: Optional[bytes]) -> None:
+    host.make(backup_id="BACKUP_2026-01-30_020000")
+    newest = host.make(backup_id="BACKUP_2026-01-31_020000").backup
+    file = Path(newest.folder, "SHA256SUMS")
+    file.unlink()
+    if sums is not None:
+        file.write_bytes(sums)
+    later = host.make(backup_id="BACKUP_2026-02-01_020000", backup_type="incremental").backup
+    assert later.report["status"] == "PARTIAL" and [one["path"] for one in later.report["problems"]] == [str(file)]
+    assert verifying.verify(later) == []
+    shared = Path(later.folder, sorting.place("legal", str(host.papers / "manual.pdf")))
+    assert shared.stat().st_nlink == 2, "the one before is still of use"
+
+
+def test_where_there_is_nothing_to_back_up_nothing_is_made(host: SmallHost) -> None:
+    wanted = {"source_paths": (), "document_paths": (), "destination": str(host.folder / "absent/03_BACKUPS")}
+    with pytest.raises(ContinuityError, match="There is nothing to back up"):
+        host.make(**wanted)
+    assert not (host.folder / "absent").exists()
 
 
 def test_every_line_of_a_log_is_in_one_archive(host: SmallHost) -> None:

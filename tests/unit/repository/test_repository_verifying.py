@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
+
 
 def test_a_sound_repository_is_sound_and_counted(world: Any) -> None:
     from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
@@ -137,3 +141,11 @@ def test_a_pack_with_something_beside_its_blocks_is_noticed(world: Any) -> None:
     for changed in (content + b"\0", content[:-1], content[:8]):
         pack.write_bytes(changed)
         assert any(fault.startswith(str(pack)) for fault in world.faults(level="data"))
+
+
+def test_a_host_of_which_there_is_nothing_is_not_sound(world: Any) -> None:
+    world.write({"file": b"content"})
+    world.take(host="pc2")
+    assert world.faults(host="pc2") == []
+    with pytest.raises(ContinuityError, match="no snapshot of pc3"):
+        world.faults(host="pc3")
