@@ -112,10 +112,12 @@ def wait_for(what: Callable[[], object], seconds: float = 15.0) -> None:
         time.sleep(0.05)
 
 
+def said(*argv: str) -> str:
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def show(unit: str, name: str) -> str:
-    return subprocess.run(
-        ["systemctl", "show", "--value", f"--property={name}", unit], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    return said("systemctl", "show", "--value", f"--property={name}", unit)
 
 
 def blue_green_loses_no_request() -> dict[str, Any]:
@@ -412,36 +414,41 @@ def batch_of_77() -> dict[str, Any]:
     return figures
 
 
+SETS = {
+    "test-hourly": {"at": "hourly", "retention": {"keep_last": 2}},
+    "test-weekly": {"at": "Sun 03:00", "make": "backup", "keep_backups": 1},
+    "test-training": {"at": "manual"},
+}
+
+
+def to_be_backed_up(root: Path, sets: dict[str, Any]) -> installing.Wish:
+    """A host root with something to back up, and the wish that it follows these sets."""
+    shutil.copy(HERE / "continuity.pyz", root)
+    (root / "logs").mkdir(exist_ok=True)
+    (root / "state/Agent").mkdir(parents=True)
+    (root / "state/Agent/memory.json").write_text("{}")
+    settings = Settings(str(root / "repository"), str(root / "03_BACKUPS"))
+    return installing.Wish(str(root), sys.executable, parse_sets(sets, "sets"), settings, spread=0)
+
+
+def follow(wish: installing.Wish, scheduler: str) -> list[str]:
+    changes = installing.plan(wish, scheduler, LocalRunner())
+    installing.apply(wish, scheduler, changes, LocalRunner())
+    return [change.what for change in changes]
+
+
+def ran(wish: installing.Wish, name: str) -> bool:
+    return (scheduled.last(wish.root, name) or {}).get("status") == "SUCCESS"
+
+
 def timers_run_sets_catch_up_and_are_removed() -> dict[str, Any]:
     """A timer that was off while its set was due runs it as soon as it is on again, as after a boot."""
     stamps = Path("/var/lib/systemd/timers")
     with HostRoot() as host:
-        shutil.copy(HERE / "continuity.pyz", host.path)
-        (host.path / "state/Agent").mkdir(parents=True)
-        (host.path / "state/Agent/memory.json").write_text("{}")
-        names = ("test-hourly", "test-weekly", "test-training")
-        declared = parse_sets(
-            {
-                "test-hourly": {"at": "hourly", "retention": {"keep_last": 2}},
-                "test-weekly": {"at": "Sun 03:00", "make": "backup", "keep_backups": 1},
-                "test-training": {"at": "manual"},
-            },
-            "sets",
-        )
-        settings = Settings(str(host.path / "repository"), str(host.path / "03_BACKUPS"))
-        wish = installing.Wish(str(host.path), sys.executable, declared, settings, spread=0)
-
-        def follow(wanted: installing.Wish) -> list[str]:
-            changes = installing.plan(wanted, "systemd", LocalRunner())
-            installing.apply(wanted, "systemd", changes, LocalRunner())
-            return [change.what for change in changes]
-
-        def ran(name: str) -> bool:
-            return (scheduled.last(str(host.path), name) or {}).get("status") == "SUCCESS"
-
-        assert follow(wish)
-        assert follow(wish) == []
-        hourly, weekly = (f"continuity-backup-{name}" for name in names[:2])
+        wish = to_be_backed_up(host.path, SETS)
+        assert follow(wish, installing.SYSTEMD)
+        assert follow(wish, installing.SYSTEMD) == []
+        hourly, weekly = (f"continuity-backup-{name}" for name in ("test-hourly", "test-weekly"))
         for unit in (hourly, weekly):
             assert show(f"{unit}.timer", "ActiveState") == "active"
             assert show(f"{unit}.timer", "UnitFileState") == "enabled"
@@ -449,23 +456,89 @@ def timers_run_sets_catch_up_and_are_removed() -> dict[str, Any]:
             assert show(f"{unit}.timer", "NextElapseUSecRealtime")
         assert show("continuity-backup-test-training.timer", "LoadState") == "not-found"
         subprocess.run(["systemctl", "start", f"{hourly}.service"], check=True)
-        assert ran("test-hourly")
-        assert not ran("test-weekly")
+        assert ran(wish, "test-hourly")
+        assert not ran(wish, "test-weekly")
         subprocess.run(["systemctl", "stop", f"{weekly}.timer"], check=True)
         missed = time.time() - 8 * 86400
         os.utime(stamps / f"stamp-{weekly}.timer", (missed, missed))
         started = time.monotonic()
         subprocess.run(["systemctl", "start", f"{weekly}.timer"], check=True)
-        wait_for(lambda: ran("test-weekly"), 60)
+        wait_for(lambda: ran(wish, "test-weekly"), 60)
         seconds = time.monotonic() - started
-        assert follow(replace(wish, sets={"test-hourly": declared["test-hourly"]}))
+        assert follow(replace(wish, sets={"test-hourly": wish.sets["test-hourly"]}), installing.SYSTEMD)
         assert show(f"{weekly}.timer", "LoadState") == "not-found"
         assert show(f"{hourly}.timer", "ActiveState") == "active"
-        assert follow(replace(wish, sets={}))
+        assert follow(replace(wish, sets={}), installing.SYSTEMD)
         assert not list(Path("/etc/systemd/system").rglob("continuity-backup-test-*"))
-        for name in names:
+        for name in wish.sets:
             (stamps / f"stamp-continuity-backup-{name}.timer").unlink(missing_ok=True)
         return {"caught_up_within": round(seconds, 1)}
+
+
+def cron_runs_what_is_due_and_keeps_the_lines_of_others() -> dict[str, Any]:
+    theirs = "MAILTO=nobody\n# theirs\n5 4 1 1 * /bin/true\n"
+    subprocess.run(["crontab", "-"], input=theirs, text=True, check=True)
+    with tempfile.TemporaryDirectory(prefix="continuity 100% ", dir="/srv") as folder:
+        wish = to_be_backed_up(Path(folder), {"test-hourly": {"at": "hourly"}})
+        assert "crontab" in follow(wish, installing.CRON)
+        assert follow(wish, installing.CRON) == []
+        ours = said("crontab", "-l")
+        assert ours.startswith(theirs)
+        # As it stands, but for the times: nobody waits for a quarter of an hour.
+        every_minute = ours.replace("*/15 * * * *", "* * * * *") + "\n"
+        assert every_minute != ours + "\n"
+        subprocess.run(["crontab", "-"], input=every_minute, text=True, check=True)
+        begun = time.monotonic()
+        wait_for(lambda: ran(wish, "test-hourly"), 130)
+        seconds = time.monotonic() - begun
+        assert follow(replace(wish, sets={}), installing.CRON)
+        assert said("crontab", "-l") == theirs.strip()
+    subprocess.run(["crontab", "-r"], check=True)
+    return {"ran_within": round(seconds, 1)}
+
+
+def timers_of_a_user_run_without_root() -> dict[str, Any]:
+    """The user's own systemd, which a host without pam_systemd is told where its folder is."""
+    said("useradd", "--create-home", "keeper")
+    uid = said("id", "--user", "keeper")
+    drop_in = Path("/etc/systemd/system/user@.service.d/without-pam.conf")
+    drop_in.parent.mkdir(exist_ok=True)
+    drop_in.write_text("[Service]\nPAMName=\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n")
+    said("systemctl", "daemon-reload")
+    said("loginctl", "enable-linger", "keeper")
+    try:
+        wait_for(lambda: show(f"user@{uid}.service", "ActiveState") == "active")
+        HERE.chmod(0o755)
+        as_keeper = ["runuser", "-u", "keeper", "--", "env", f"XDG_RUNTIME_DIR=/run/user/{uid}", "HOME=/home/keeper"]
+        ended = subprocess.run(
+            [*as_keeper, sys.executable, __file__, as_that_user.__name__], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+        figures: dict[str, Any] = json.loads(ended.stdout)
+        return figures
+    finally:
+        said("loginctl", "disable-linger", "keeper")
+        said("systemctl", "stop", f"user@{uid}.service")
+        drop_in.unlink()
+        said("systemctl", "daemon-reload")
+        said("userdel", "--remove", "keeper")
+
+
+def as_that_user() -> dict[str, Any]:
+    assert installing.choose(LocalRunner()) == installing.USER
+    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
+        wish = to_be_backed_up(Path(folder), SETS)
+        begun = time.monotonic()
+        assert follow(wish, installing.USER)
+        seconds = time.monotonic() - begun
+        assert follow(wish, installing.USER) == []
+        timers = said("systemctl", "--user", "list-timers", "--plain", "--no-legend")
+        assert timers.count(".timer ") == 2, timers
+        said("systemctl", "--user", "start", "continuity-backup-test-hourly.service")
+        assert ran(wish, "test-hourly")
+        assert follow(replace(wish, sets={}), installing.USER)
+        assert not list((Path.home() / ".config/systemd/user").rglob("continuity-backup-*"))
+        return {"installed_within": round(seconds, 1)}
 
 
 SCENARIOS = (
@@ -483,9 +556,11 @@ SCENARIOS = (
     boot_check_comes_first_and_does_not_deadlock,
     batch_of_77,
     timers_run_sets_catch_up_and_are_removed,
+    cron_runs_what_is_due_and_keeps_the_lines_of_others,
+    timers_of_a_user_run_without_root,
 )
 
 
 if __name__ == "__main__":
-    (wanted,) = (scenario for scenario in SCENARIOS if scenario.__name__ == sys.argv[1])
+    (wanted,) = (scenario for scenario in (*SCENARIOS, as_that_user) if scenario.__name__ == sys.argv[1])
     print(json.dumps(wanted()))

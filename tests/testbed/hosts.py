@@ -33,6 +33,7 @@ SETTINGS = CHECKOUT / "inventories/demo/group_vars/fleet.yml"
 """What the demo says of its fleet; the test bed takes it over and says only where its hosts differ."""
 HOSTS = ("MainPC", "PC2")
 PACKAGES = (
+    "cron",
     "dbus",
     "iproute2",
     "openssh-server",
