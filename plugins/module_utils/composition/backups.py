@@ -261,7 +261,7 @@ def _fill(
 
 def _older(staging: Staging) -> tuple[Optional[Older], list[dict[str, str]]]:
     """(the newest backup whose files may be shared, what is wrong with newer ones)."""
-    problems = []
+    problems: list[dict[str, str]] = []
     for backup in reversed(staging.backups()[0]):
         file = os.path.join(backup.folder, "SHA256SUMS")
         try:

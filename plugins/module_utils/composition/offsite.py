@@ -149,7 +149,7 @@ def _restore_documents(
 ) -> Outcome:
     if not options["target"]:
         raise OffsiteError("Documents are restored to a folder", where="target", fix="Name one")
-    paths = offsite_documents.restore(
+    paths, failed = offsite_documents.restore(
         copy,
         _host(options),
         options["identity_files"],
@@ -158,7 +158,10 @@ def _restore_documents(
         check=check,
         progress=progress,
     )
-    return Outcome(bool(paths), {"restored": paths, "failures": {}}, "".join(f"+ {path}\n" for path in paths))
+    faults = [f"{path}: {why}" for path, why in failed.items()]
+    return Outcome(
+        bool(paths), {"restored": paths, "failures": failed}, "".join(f"+ {path}\n" for path in paths), faults
+    )
 
 
 def _host(options: Mapping[str, Any]) -> str:

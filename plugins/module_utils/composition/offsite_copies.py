@@ -167,11 +167,12 @@ def verify(
         identities = read_identities(identity_files)
         with _scratch(scratch) as folder:
             work = _folder(folder / "tmp" / "offsite")
-            files, carried = _newest(store, identities, work)
+            files, carried, older = _newest(store, identities, work)
             wanted = [file for file in files if not file.name.startswith("manifests/")]
             result = checking.check(
                 store, wanted, identities if level == "data" else None, work, parallel=copy.parallel, progress=progress
             )
+            result.damaged.update(older)
             _check_chain(store, files, carried, identities, folder, work, result, expected)
             return result
     repository = Repository.open(repository_path)
@@ -230,14 +231,9 @@ def restore(
     progress: Optional[Progress] = None,
 ) -> tuple[Manifest, Restored]:
     """Restore straight from a copy: what is needed is fetched into ``scratch`` (None: a temporary folder)."""
-    with fetched(copy, identity_files, scratch) as far:
-        try:
-            with _reading(far.repository):
-                manifest = manifests.find(far.repository, snapshot, host)
-        except RepositoryError as error:
-            if far.lost:
-                error.fix = f"This is damaged in the copy: {', '.join(sorted(far.lost))}"
-            raise
+    with fetched(copy, identity_files, scratch) as far, _said_of(copy, far):
+        with _reading(far.repository):
+            manifest = manifests.find(far.repository, snapshot, host)
         selection = Selection(tuple(os.fsencode(path).rstrip(b"/") or b"/" for path in include))
         far.fetch_packs_of(manifest, selection, progress)
         manifest, restored = snapshots.restore_snapshot(
@@ -250,7 +246,27 @@ def restore(
             identity_files=far.identity_files,
         )
         restored.warnings += [f"{name}: {reason}" for name, reason in sorted(far.lost.items())]
+        # What is newest is not known then.
+        restored.failed.update(far.older)
         return manifest, restored
+
+
+@contextmanager
+def _said_of(copy: Copy, far: Fetched) -> Iterator[None]:
+    """What is wrong is wrong with the copy: nobody knows the folder into which it was fetched."""
+    try:
+        yield
+    except RepositoryError as error:
+        scratch = str(far.repository.root)
+        error.what = error.what.replace(scratch, copy.destination.url)
+        if error.where is not None and error.where.startswith(scratch):
+            error.where = copy.destination.url + error.where[len(scratch) :]
+        if far.lost:
+            error.fix = f"This is damaged in the copy: {', '.join(sorted(far.lost))}"
+        elif error.where == copy.destination.url:
+            there = [f"{one.id} of {one.host}" for one in manifests.readable(far.repository)[0]]
+            error.fix = f"There are {len(there)}, last of all {', '.join(there[-5:])}"
+        raise
 
 
 def list_snapshots(
@@ -259,23 +275,31 @@ def list_snapshots(
     """What is in a copy, as ``snapshots.list_snapshots`` says it of a repository."""
     with fetched(copy, identity_files, None) as far:
         found, damaged = snapshots.list_snapshots(str(far.repository.root), host=host)
-        return found, damaged + [f"{name}: {reason}" for name, reason in sorted(far.lost.items())]
+        return found, damaged + [f"{name}: {reason}" for name, reason in sorted({**far.lost, **far.older}.items())]
 
 
 class Fetched:
     """A repository made of a copy: manifests and index are there, packs as far as they were asked for.
 
-    ``lost`` maps objects that are damaged or missing to the reason.
+    ``lost`` maps objects that are damaged or missing to the reason; ``older`` those newest catalogues instead of
+    which an older one is used.
     """
 
     def __init__(
-        self, copy: Copy, store: ObjectStore, identity_files: Sequence[str], files: Sequence[Remote], root: Path
+        self,
+        copy: Copy,
+        store: ObjectStore,
+        identity_files: Sequence[str],
+        files: Sequence[Remote],
+        root: Path,
+        older: Mapping[str, str],
     ) -> None:
         identities = read_identities(identity_files)
         self._copy, self._store, self._identities = copy, store, identities
         self._packs = {file.sha256: file for file in files if file.name.startswith("packs/")}
         self._work = _folder(root / "tmp" / "offsite")
         self.lost: dict[str, str] = {}
+        self.older = older
         self._fetch((file for file in files if not file.name.startswith("packs/")), root, None, self.lost)
         # One file may open the copy, another the repository in it; each is tried for both.
         self.identity_files = tuple(identity_files) if Repository.open(str(root)).encrypted else ()
@@ -335,10 +359,10 @@ def fetched(copy: Copy, identity_files: Sequence[str], scratch: Optional[str]) -
     store = copy.store()
     with ExitStack() as stack:
         root = stack.enter_context(_scratch(scratch))
-        files, carried = _newest(store, identities, _folder(root / "tmp" / "offsite"))
+        files, carried, older = _newest(store, identities, _folder(root / "tmp" / "offsite"))
         _clear(root, files)
         _write_carried(root, carried)
-        yield Fetched(copy, store, identity_files, files, root)
+        yield Fetched(copy, store, identity_files, files, root, older)
 
 
 def _packs_of(index: Index, blocks: Iterable[bytes]) -> set[str]:
@@ -346,25 +370,32 @@ def _packs_of(index: Index, blocks: Iterable[bytes]) -> set[str]:
     return {place.pack.hex() for block in blocks for place in islice(index.places(block), 1)}
 
 
-def _newest(store: ObjectStore, identities: Identities, work: Path) -> tuple[list[Remote], dict[str, str]]:
-    """The files and the carried files of the newest catalogue; names that are not of a repository are refused."""
+def _newest(
+    store: ObjectStore, identities: Identities, work: Path
+) -> tuple[list[Remote], dict[str, str], dict[str, str]]:
+    """The files and the carried files of the newest catalogue that is sound, and what is wrong with newer ones."""
     known = catalogue.published(store, CATALOGUES, work)
     if len({one.owner for one in known}) != 1:
         what = "Here are the copies of several repositories" if known else "There is no copy here"
         raise OffsiteError(what, where=store.where, fix="Correct the destination")
-    document = catalogue.fetch(store, known[-1], identities, work, FORMAT)
+    (files, carried), older = catalogue.newest_sound(store, known, identities, work, FORMAT, _files_of)
+    return files, carried, older
+
+
+def _files_of(document: Mapping[str, Any], where: str) -> tuple[list[Remote], dict[str, str]]:
+    """The files and the carried files of a catalogue; names that are not of a repository are refused."""
     files, carried = document.get("files"), document.get("carried")
     if not isinstance(files, dict) or not isinstance(carried, dict):
-        raise DamagedObjectError("This is not the catalogue of a copy", where=f"{store.where}/{known[-1].name}")
+        raise DamagedObjectError("This is not the catalogue of a copy", where=where)
     remote = []
     for name, size in files.items():
         found = _FILES.fullmatch(name)
         if found is None or not isinstance(size, int) or size < 0:
-            raise DamagedObjectError(f"The catalogue names {name!r}", where=f"{store.where}/{known[-1].name}")
+            raise DamagedObjectError(f"The catalogue names {name!r}", where=where)
         remote.append(Remote(name, size, next(filter(None, found.groups()))))
     for name, text in carried.items():
         if _CARRIED.fullmatch(name) is None or not isinstance(text, str):
-            raise DamagedObjectError(f"The catalogue carries {name!r}", where=f"{store.where}/{known[-1].name}")
+            raise DamagedObjectError(f"The catalogue carries {name!r}", where=where)
     return remote, carried
 
 

@@ -18,7 +18,7 @@ from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 from ..offsite import catalogue, checking, fetching, sending
 from ..offsite.catalogue import canonical
 from ..offsite.encryption import Identities, read_identities, read_recipients
-from ..offsite.faults import DamagedObjectError, OffsiteError
+from ..offsite.faults import DamagedObjectError, MissingObjectError, OffsiteError
 from ..offsite.fetching import Remote
 from ..offsite.sending import LocalFile, Progress
 from ..offsite.store import ObjectStore
@@ -247,11 +247,12 @@ def verify(
     with tempfile.TemporaryDirectory(prefix="continuity-") as folder:
         if level == "data" or not sources:
             identities = read_identities(identity_files)
-            documents = _newest(store, host, identities, Path(folder))
+            documents, older = _newest(store, host, identities, Path(folder))
         else:
             documents, _problems = digested(find(sources, patterns))
+            older = {}
         remote = {one.name(host): Remote(one.name(host), one.size, one.sha256) for one in documents}
-        return checking.check(
+        result = checking.check(
             store,
             list(remote.values()),
             identities if level == "data" else None,
@@ -259,6 +260,8 @@ def verify(
             parallel=copy.parallel,
             progress=progress,
         )
+        result.damaged.update(older)
+        return result
 
 
 def restore(
@@ -270,24 +273,29 @@ def restore(
     include: Sequence[str] = (),
     check: bool = False,
     progress: Optional[Progress] = None,
-) -> list[str]:
-    """Restore documents below ``target``, under their whole paths; the paths of those that differed or were not there."""
+) -> tuple[list[str], dict[str, str]]:
+    """Restore documents below ``target``, under their whole paths: the paths of those that differed or were not there,
+    and what is damaged or missing in the copy, and why."""
     identities = read_identities(identity_files)
     store = copy.store()
     with _beside(target, check) as scratch:
-        wanted = [one for one in _newest(store, host, identities, scratch) if _included(one.path, include)]
+        documents, failed = _newest(store, host, identities, scratch)
+        wanted = [one for one in documents if _included(one.path, include)]
         base = os.path.abspath(target)
         places = {one: Path(base + os.fsdecode(paths.decode(one.path))) for one in wanted}
         missing = [one for one in wanted if not _is(places[one], one)]
         if check:
-            return [one.path for one in missing]
+            return [one.path for one in missing], failed
         with refusals("Cannot restore the documents", target, "Make room or give permission, and run again"):
             for count, one in enumerate(missing, 1):
                 remote = Remote(one.name(host), one.size, one.sha256)
-                fetching.fetch(store, remote, identities, places[one], scratch)
+                try:
+                    fetching.fetch(store, remote, identities, places[one], scratch)
+                except (DamagedObjectError, MissingObjectError) as error:
+                    failed[one.path] = error.what
                 if progress is not None:
                     progress(count, one.size)
-        return [one.path for one in missing]
+        return [one.path for one in missing if one.path not in failed], failed
 
 
 @contextmanager
@@ -316,15 +324,18 @@ def _is(place: Path, wanted: Document) -> bool:
     return found == wanted
 
 
-def _newest(store: ObjectStore, host: str, identities: Identities, work: Path) -> list[Document]:
-    """The documents of the newest catalogue of a host, each checked."""
+def _newest(store: ObjectStore, host: str, identities: Identities, work: Path) -> tuple[list[Document], dict[str, str]]:
+    """The documents of the newest catalogue of a host that is sound, and what is wrong with newer ones."""
     known = catalogue.published(store, _catalogues(host), work)
     if not known:
         raise OffsiteError(
             f"There are no documents of {host} here", where=store.where, fix="Correct host or destination"
         )
-    where = f"{store.where}/{known[-1].name}"
-    found = catalogue.fetch(store, known[-1], identities, work, FORMAT)
+    return catalogue.newest_sound(store, known, identities, work, FORMAT, _documents_of)
+
+
+def _documents_of(found: Mapping[str, Any], where: str) -> list[Document]:
+    """The documents of a catalogue, each checked."""
     try:
         documents = [
             Document(str(one["path"]), one["kind"], int(one["size"]), one["sha256"], str(one["md5"]))

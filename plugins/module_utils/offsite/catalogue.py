@@ -9,10 +9,10 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar
 
 from .encryption import Identities
-from .faults import DamagedObjectError, OffsiteError
+from .faults import DamagedObjectError, MissingObjectError, OffsiteError, WrongIdentityError
 from .store import ObjectStore
 
 AGE = ".age"
@@ -20,6 +20,8 @@ _NAME = re.compile(r"(?:([0-9a-f]{32})-)?(\d{8})-([0-9a-f]{64})\.json\.age")
 _NEWEST = "newest"
 _LONGEST_NAME = 4096
 _LARGEST = 1 << 30
+_TRIED = 5
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,27 @@ def point_to(store: ObjectStore, folder: str, named: Named, scratch: Path) -> No
         pointer = scratch / "newest"
         pointer.write_text(named.name[len(folder) :] + "\n")
         store.put(folder + _NEWEST, pointer)
+
+
+def newest_sound(
+    store: ObjectStore,
+    known: Sequence[Named],
+    identities: Identities,
+    scratch: Path,
+    wanted: str,
+    read: Callable[[dict[str, Any], str], Content],
+) -> tuple[Content, dict[str, str]]:
+    """(what the newest catalogue says that can be read, what is wrong with newer ones). ``read`` gets a document and
+    where it stands. Raises what is wrong with the newest when no other can be read either."""
+    lost: dict[str, OffsiteError] = {}
+    for named in reversed(known[-_TRIED:]):
+        try:
+            content = read(fetch(store, named, identities, scratch, wanted), f"{store.where}/{named.name}")
+        except (DamagedObjectError, MissingObjectError, WrongIdentityError) as error:
+            lost[named.name] = error
+            continue
+        return content, {name: f"{error.what}: an older catalogue is used" for name, error in lost.items()}
+    raise next(iter(lost.values()))
 
 
 def fetch(store: ObjectStore, named: Named, identities: Identities, scratch: Path, wanted: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Optional
 from urllib.parse import unquote, urlsplit
@@ -30,7 +31,13 @@ class Destination:
 def open_store(destination: Destination) -> ObjectStore:
     """The store behind a destination. Raises OffsiteError; libraries are imported only when they are needed."""
     url = destination.url
+    if url.startswith("/"):
+        return Directory(url)
     parts = urlsplit(url)
+    if not parts.scheme:
+        raise OffsiteError(
+            "A directory is named by its whole path", where=url, fix=f"Write {os.path.abspath(url)}, if that is meant"
+        )
     if parts.username is not None or parts.password is not None or parts.query:
         raise OffsiteError(
             "A destination holds no user, password or signature",
@@ -38,8 +45,8 @@ def open_store(destination: Destination) -> ObjectStore:
             fix="Put them in a file, and name it in credentials_file",
         )
     bucket, prefix = parts.netloc, parts.path.strip("/")
-    if url.startswith("/") or parts.scheme == "file":
-        return Directory(unquote(parts.path) if parts.scheme else url)
+    if parts.scheme == "file":
+        return Directory(unquote(parts.path))
     if parts.scheme in ("http", "https") and parts.hostname:
         # Imported here, as the others are: most hosts need one of them.
         from . import credentials, webdav

@@ -10,7 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -254,6 +254,59 @@ def test_every_damage_of_an_object_is_named(source: Source, keys: Keys, director
         else:
             assert len(source.send(directory, keys)) == 1
     assert offsite_copies.verify(directory, [keys.private], level="data").faults() == []
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda whole: b"", lambda whole: whole[:-30] + bytes(30), lambda whole: b"age" + whole]
+)
+def test_instead_of_a_damaged_catalogue_the_one_before_is_used_and_it_is_named(
+    source: Source, keys: Keys, directory: Copy, tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    digest = source.snapshot()
+    source.send(directory, keys)
+    (source.tree / "large").write_bytes(b"later")
+    source.snapshot()
+    source.send(directory, keys)
+    newest = sorted(name for name in objects(directory) if name.startswith("catalogues/"))[-1]
+    file = Path(directory.destination.url, newest)
+    file.write_bytes(spoil(file.read_bytes()))
+    for level in ("list", "data"):
+        assert list(offsite_copies.verify(directory, [keys.private], level=level).damaged) == [newest]
+    manifest, restored = offsite_copies.restore(directory, "latest", [keys.private], target=str(tmp_path / "target"))
+    assert manifest.digest == digest and list(restored.failed) == [newest]
+    assert "an older catalogue is used" in restored.failed[newest]
+    assert Path(f"{tmp_path}/target{source.tree}/large").stat().st_size == 3_000_000
+
+
+def test_what_is_wrong_is_said_of_the_copy_and_not_of_where_it_was_fetched_to(
+    source: Source, keys: Keys, directory: Copy, tmp_path: Path
+) -> None:
+    digest = source.snapshot()
+    source.send(directory, keys)
+    (pack,) = (name for name in objects(directory) if name.startswith("packs/"))
+    for spoiled, words in ((False, f"There are 1, last of all {digest[:12]} of pc2"), (True, pack)):
+        if spoiled:
+            Path(directory.destination.url, pack).write_bytes(b"")
+        with pytest.raises(ContinuityError) as caught:
+            offsite_copies.restore(
+                directory, "latest" if spoiled else "nobody", [keys.private], target=str(tmp_path / "target")
+            )
+        assert str(caught.value).startswith(directory.destination.url) and words in str(caught.value)
+        assert "/continuity-" not in str(caught.value)
+
+
+def test_a_damaged_document_costs_no_other(keys: Keys, directory: Copy, tmp_path: Path) -> None:
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    for name in ("a.md", "b.md", "c.md"):
+        (folder / name).write_text(f"content of {name}")
+    offsite_documents.send(directory, "pc2", [str(folder)], [keys.public], None)
+    first, second, _third = sorted(name for name in objects(directory) if "/technical/" in name)
+    Path(directory.destination.url, first).unlink()
+    Path(directory.destination.url, second).write_bytes(b"")
+    restored, failed = offsite_documents.restore(directory, "pc2", [keys.private], str(tmp_path / "target"))
+    assert len(restored) == 1 and len(failed) == 2
+    assert len(list(Path(f"{tmp_path}/target{folder}").iterdir())) == 1
 
 
 def test_a_damaged_repository_is_not_sent(source: Source, keys: Keys, directory: Copy) -> None:

@@ -26,6 +26,8 @@ pyrage = pytest.importorskip("pyrage", reason="the Python package pyrage is not 
         ({"repository": "/nonexistent", "recipients": ["age1nonsense"]}, "not a public key"),
         ({"repository": "/nonexistent", "recipients": ["AGE-SECRET-KEY-1QQQQ"]}, "private key, where a public"),
         ({"repository": "/nonexistent", "destination": "ftp://host/path"}, "not a destination"),
+        ({"repository": "/nonexistent", "destination": "mnt/disk"}, "named by its whole path. Write /"),
+        ({"repository": "/nonexistent", "destination": "/nonexistent?/disk"}, "no repository here"),
         ({"repository": "/nonexistent", "destination": "https://user:password@host/"}, "holds no user, password"),
         ({"repository": "/nonexistent", "destination": "az://c/p"}, "needs credentials"),
         ({"repository": "/nonexistent", "destination": "s3://b", "credentials_file": "/nonexistent"}, "cannot be read"),
