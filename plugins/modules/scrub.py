@@ -203,6 +203,12 @@ unopened:
   returned: always
   type: str
   sample: ""
+absent:
+  description: Folders of O(copies) in which there is no repository. With O(heal) the module fails then.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 scrubbed:
   description: How many C(files) and C(bytes) were read, and how many packs an earlier scrub had read (C(packs_resumed)).
   returned: always

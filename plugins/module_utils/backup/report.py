@@ -111,6 +111,6 @@ def summary(report: Mapping[str, Any], folder: str, checksum: str) -> list[str]:
 
 _COMPARED = (
     ("source", "the source as it stands"),
-    ("snapshot", "what was read of a source that goes on changing"),
+    ("snapshot", "what was read of a database, or of a source that goes on changing"),
     ("itself", "what was generated"),
 )

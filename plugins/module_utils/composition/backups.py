@@ -381,7 +381,9 @@ def _archive_logs(
         name = _plain_name(catalogue, name)
         copier.adopt(f"{LOGS}/catalogue/{name}", source="", kind="catalogue", compared=ITSELF)
     problems = [
-        {"path": one.log, "kind": "log", "message": str(problem)} for one in archived for problem in one.problems
+        {"path": one.log, "kind": "log", "message": str(problem).removeprefix(f"{one.log}: ")}
+        for one in archived
+        for problem in one.problems
     ]
     return described, problems
 

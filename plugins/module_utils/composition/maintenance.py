@@ -211,13 +211,14 @@ class OffsiteCopy:
 class Upkeep:
     """What scrub found, what heal replaced, and what is damaged after it (the same as ``found`` when nothing
     was healed). ``resumed`` are the packs that an earlier scrub had read, ``noted`` says that the file of
-    the newest snapshots was changed."""
+    the newest snapshots was changed, ``absent`` are copies to heal from that are not there."""
 
     found: Scrubbed
     healed: Healed
     left: Scrubbed
     resumed: int = 0
     noted: bool = False
+    absent: tuple[str, ...] = ()
 
     def fields(self) -> dict[str, Any]:
         left = self.left.fields()
@@ -228,6 +229,7 @@ class Upkeep:
             "healed": self.healed.fields(),
             "unused": left["unused"],
             "unopened": left["unopened"],
+            "absent": list(self.absent),
             "scrubbed": {**self.found.fields()["scrubbed"], "packs_resumed": self.resumed},
         }
 
@@ -244,7 +246,8 @@ class Upkeep:
     def faults(self) -> list[str]:
         """What is damaged and stays so, one sentence each, and whom it touches."""
         touched = [f"{snapshot}:{path}: is lost" for snapshot, paths in self.left.touched.items() for path in paths]
-        return [str(damage) for damage in self.left.damages] + touched
+        absent = [f"{path}: there is no copy of a repository here" for path in self.absent]
+        return [str(damage) for damage in self.left.damages] + touched + absent
 
 
 def scrub(
@@ -260,7 +263,7 @@ def scrub(
     if not is_repository(repository_path):
         raise RepositoryError("There is no repository here", where=repository_path, fix="Name the folder of one")
     share = scrubbing.Share.parse(wanted.share)
-    with refusals("Cannot scrub", repository_path, "Run as the owner of the repository"):
+    with refusals("Cannot scrub", repository_path, "Make room or give permission, and run again"):
         bare = Repository(root, {"id": "", "features": []})
         checkpoint = Checkpoint(bare, str(share), clock, wanted.restart)
         resumed, read = len(checkpoint.checked), [0, 0]
@@ -287,7 +290,13 @@ def scrub(
             healed, left = _heal(root, wanted, found, share, frozenset(checkpoint.checked), clock, check)
         certain = not {damage.kind for damage in left.damages} & UNCERTAIN
         noted = bool(wanted.heads and certain and _note_heads(wanted.heads, bare, check))
-    return Upkeep(found, healed, left, resumed, noted)
+    absent = tuple(path for path in wanted.copies if wanted.heal and not _is_there(path))
+    return Upkeep(found, healed, left, resumed, noted, absent)
+
+
+def _is_there(copy: str) -> bool:
+    """A peer that is not mounted must not keep others from helping."""
+    return os.path.isdir(os.path.join(copy, "packs"))
 
 
 def _heal(
@@ -301,7 +310,9 @@ def _heal(
 ) -> tuple[Healed, Scrubbed]:
     bare = Repository(root, {"id": "", "features": []})
     with ExitStack() as stack:
-        copies: list[GoodCopy] = [RepositoryCopy(path, wanted.identity_files) for path in wanted.copies]
+        copies: list[GoodCopy] = [
+            RepositoryCopy(path, wanted.identity_files) for path in wanted.copies if _is_there(path)
+        ]
         if wanted.offsite:
             identities = (*wanted.offsite_identity_files, *wanted.identity_files)
             far = stack.enter_context(fetched(wanted.offsite, identities, None))

@@ -111,7 +111,28 @@ def refusals(what: str, where: object, fix: str) -> Iterator[None]:
         reason = error.strerror or str(error)
         # What was refused may have been named by its descriptor alone.
         named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(where)
+        if isinstance(error, PermissionError):
+            reason += _whose(named)
         raise RepositoryError(f"{what}: {reason}", where=named, fix=fix) from error
+
+
+def _whose(file: str) -> str:
+    """To whom belongs what refused: root may have written into the repository of somebody else."""
+    while not os.path.lexists(file) and file not in ("", "/"):
+        file = os.path.dirname(file)
+    with contextlib.suppress(OSError):
+        number = os.lstat(file or ".").st_uid
+        return f" ({file or '.'} belongs to {_user(number)})" if number != os.geteuid() else ""
+    return ""
+
+
+def _user(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 def storing(where: Path) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from typing import Iterator
 
 from ..effects import Clock
 from .faults import RepositoryError
-from .layout import Repository, canonical, check_host, make_folder, storing, timestamp
+from .layout import LARGEST_CONFIG, Repository, canonical, check_host, make_folder, read_published, storing, timestamp
 
 _PAUSE = 0.1
 
@@ -66,7 +66,7 @@ def alone(repository: Repository, clock: Clock, wait: float) -> Iterator[None]:
 @contextlib.contextmanager
 def _held(file: Path, kind: int, clock: Clock, deadline: float) -> Iterator[None]:
     with storing(file):
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     owner_file = file.with_name(file.name + ".owner")
     try:
         while True:
@@ -85,17 +85,24 @@ def _held(file: Path, kind: int, clock: Clock, deadline: float) -> Iterator[None
             clock.sleep(_PAUSE)
         if kind == fcntl.LOCK_EX:
             with storing(owner_file):
-                owner_file.write_bytes(
-                    canonical({"machine": os.uname().nodename, "pid": os.getpid(), "since": timestamp(clock.now())})
-                )
+                _note_owner(owner_file, clock)
         yield
     finally:
         os.close(descriptor)
 
 
+def _note_owner(file: Path, clock: Clock) -> None:
+    """Say who holds the lock, in a file of our own: whatever stood there may have been a pipe, or a link."""
+    with contextlib.suppress(FileNotFoundError):
+        file.unlink()
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(descriptor, "wb") as stream:
+        stream.write(canonical({"machine": os.uname().nodename, "pid": os.getpid(), "since": timestamp(clock.now())}))
+
+
 def _owner(file: Path) -> str:
     try:
-        owner = json.loads(file.read_bytes())
+        owner = json.loads(read_published(file, LARGEST_CONFIG))
         return f"process {owner['pid']} on {owner['machine']} since {owner['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "snapshots are being taken, or its owner left no record"

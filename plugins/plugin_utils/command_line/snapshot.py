@@ -10,7 +10,9 @@ import os
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
-from ansible_collections.fleetops.continuity.plugins.module_utils.repository.manifests import describe
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository import paths
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import RepositoryError
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.manifests import Manifest, describe
 from ansible_collections.fleetops.continuity.plugins.module_utils.sources.databases import FOLDER, read_declarations
 
 from . import progress
@@ -59,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         identity_files=arguments.identity_files,
     )
     progress.done()
+    if outcome.manifest and arguments.restore_point and arguments.paths and not outcome.published:
+        _refuse_other_paths(outcome.manifest, arguments.paths)
     incomplete = snapshots.incomplete(outcome)
     pinned = (outcome.manifest.digest,) if outcome.manifest and outcome.pinned else ()
     snapshot = describe(outcome.manifest, pinned) if outcome.manifest else {}
@@ -86,3 +90,15 @@ def run(arguments: argparse.Namespace) -> int:
         for problem in incomplete:
             print(f"  {problem['path']}: {problem['message']} ({problem['kind']})")
     return 1 if incomplete else 0
+
+
+def _refuse_other_paths(there: Manifest, wanted: list[str]) -> None:
+    """Nobody shall believe that what was named is in a restore point that was there before."""
+    sources = [paths.decode(source) for source in there.sources]
+    real = [os.fsencode(os.path.realpath(path)) for path in wanted]
+    if not all(any(paths.inside(path, source) for source in sources) for path in real):
+        raise RepositoryError(
+            f"The restore point {there.restore_point} is there already, of other paths: {', '.join(there.sources)}",
+            where=there.id,
+            fix="Give another --restore-point",
+        )

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import random
 import shutil
@@ -17,6 +20,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.composition im
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import DamagedError, RepositoryError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
+from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line import main
 
 CLOCK = SystemClock()
 
@@ -167,3 +171,69 @@ def test_prune_is_done_once_where_two_hosts_have_stored_the_same(world: World, s
 def test_less_than_nothing_cannot_stay_unused(filled: World, percent: float) -> None:
     with pytest.raises(RepositoryError, match="cannot stay unused"):
         maintenance.prune(filled.repository, CLOCK, max_unused=percent)
+
+
+@pytest.mark.parametrize("lock", ["host-pc2.lock", "repository.lock", "maintenance.lock"])
+@pytest.mark.parametrize("what", ["pipe", "link", "pipe as lock", "link as lock"])
+def test_what_somebody_put_in_the_place_of_a_lock_hangs_nobody_and_leads_nowhere(
+    filled: World, lock: str, what: str
+) -> None:
+    file = Path(filled.repository, "locks", lock if what.endswith("as lock") else f"{lock}.owner")
+    precious = filled.folder / "precious"
+    precious.write_text("as it was")
+    file.unlink(missing_ok=True)
+    if what.startswith("pipe"):
+        os.mkfifo(file)
+    else:
+        file.symlink_to(precious)
+    wanted = maintenance.Dropping(maintenance.retention_from({"keep_last": 1}), wait=0.2)
+    for command in (filled.take, lambda: maintenance.forget(filled.repository, wanted, CLOCK, prune=True)):
+        with contextlib.suppress(RepositoryError):
+            command()
+    assert precious.read_text() == "as it was"
+    assert filled.faults() == []
+
+
+def test_who_waits_for_a_lock_does_not_wait_for_a_pipe(filled: World) -> None:
+    held = Path(filled.repository, "locks/host-pc2.lock")
+    (held.parent / "host-pc2.lock.owner").unlink(missing_ok=True)
+    os.mkfifo(held.parent / "host-pc2.lock.owner")
+    with held.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RepositoryError, match="its owner left no record"):
+            filled.take(wait=0.2)
+
+
+def test_a_copy_that_is_not_there_keeps_no_other_from_helping(filled: World) -> None:
+    pack = sorted(Path(filled.repository, "packs").rglob("*.pack"))[0]
+    for rotten in (True, False):
+        if rotten:
+            pack.write_bytes(b"rotten")
+        copies = (str(filled.folder / "not mounted"), str(filled.folder / "copy"))
+        done = maintenance.scrub(
+            filled.repository, maintenance.Scrubbing(heal=True, copies=copies, live=False, wait=0.2), CLOCK
+        )
+        assert done.left.damages == [] and done.absent == copies[:1]
+        assert [fault for fault in done.faults() if "not mounted" in fault] == done.faults() != []
+
+
+def test_a_restore_point_of_other_paths_does_not_pass_for_one_of_these(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write({"one/file": b"1", "two/file": b"2"})
+    take = ["snapshot", "--repository", world.repository, "--host", "pc2", "--restore-point", "rp-1"]
+    assert main([*take, f"{world.tree}/one"]) == 0
+    assert main([*take, f"{world.tree}/one/file"]) == 0
+    assert main([*take, f"{world.tree}/two"]) == 2
+    assert "already, of other paths" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write into what belongs to somebody else")
+def test_who_is_refused_is_told_to_whom_it_belongs(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object, *_unused: object, **_also: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(RepositoryError, match=r"Permission denied \(.* belongs to root\)"):
+        Repository.init(str(filled.folder / "another"), 0.0)
