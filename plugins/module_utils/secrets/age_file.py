@@ -4,51 +4,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Mapping, Optional, Sequence
 
 from ..age_keys import identities, library, required
-from .documents import read_all
+from .documents import DocumentFile
 from .faults import SecretError
-from .model import DeclaredSecret, ReadSecret
 
 
-class AgeFile:
-    """Read and decrypted once, at the first secret. Its version is the start of the digest of the encrypted file."""
-
-    def __init__(self, file: str, identity_files: Sequence[str]) -> None:
-        self.warnings: list[str] = []
-        self._file = file
-        self._identity_files = tuple(identity_files)
-        self._document: Optional[Mapping[str, Any]] = None
-        self._version = ""
-
-    def read(self, secrets: Sequence[DeclaredSecret]) -> dict[str, ReadSecret]:
-        if self._document is None:
-            encrypted = content_of(self._file)
-            self._version = version_of(encrypted)
-            plain = decrypt(encrypted, self._identity_files, self._file)
-            self._document = parsed(plain, self._file)
-        return read_all(self._document, secrets, self._version, self._file, exact=True)
-
-    def versions(self, secrets: Sequence[DeclaredSecret]) -> dict[str, Optional[str]]:
-        version = version_of(content_of(self._file))
-        return {secret.name: version for secret in secrets}
-
-    def close(self) -> None:
-        self._document = None
-
-
-def content_of(file: str) -> bytes:
-    try:
-        with open(file, "rb") as opened:
-            return opened.read()
-    except OSError as error:
-        raise SecretError("unreadable", f"the file cannot be read: {error.strerror}", where=file) from error
-
-
-def version_of(encrypted: bytes) -> str:
-    return hashlib.sha256(encrypted).hexdigest()[:12]
+class AgeFile(DocumentFile):
+    def opened(self, encrypted: bytes) -> Mapping[str, Any]:
+        return parsed(decrypt(encrypted, self.identity_files, self.file), self.file)
 
 
 def decrypt(encrypted: bytes, identity_files: Sequence[str], where: str) -> bytes:

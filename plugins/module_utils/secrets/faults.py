@@ -7,10 +7,11 @@ Nothing that a server answered and nothing of a file's content is ever part of a
 
 from __future__ import annotations
 
-from typing import Mapping, Optional
+from typing import Callable, Mapping, Optional, TypeVar
 
 from ..errors import ContinuityError
 
+_Result = TypeVar("_Result")
 OUTAGES = frozenset({"unreachable", "unavailable", "rate_limited", "standby", "sealed"})
 """While these last, nobody is to be deprived of what they have."""
 
@@ -55,3 +56,14 @@ def collected(failures: Mapping[str, SecretError]) -> SecretError:
         fix=worst.fix,
         failures=failures,
     )
+
+
+def tried(work: Callable[[], _Result]) -> tuple[Optional[_Result], Optional[SecretError]]:
+    """What comes of it, or its error, which leaves behind the frames and causes that it came from: they hold values."""
+    try:
+        return work(), None
+    except SecretError as error:
+        return None, error.with_traceback(None)
+    except ContinuityError as error:
+        what, where, fix = error.what, error.where, error.fix
+    return None, SecretError("unreadable", what, where=where, fix=fix)

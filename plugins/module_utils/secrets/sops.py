@@ -14,50 +14,27 @@ import datetime
 import hashlib
 import hmac
 import re
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional
 
 from ..age_keys import required
-from .age_file import content_of, decrypt, parsed, version_of
-from .documents import read_all
+from .age_file import decrypt, parsed
+from .documents import DocumentFile
 from .faults import SecretError
-from .model import DeclaredSecret, ReadSecret
 
 _SEALED = re.compile(r"ENC\[AES256_GCM,data:(?P<data>[^,]*),iv:(?P<iv>[^,]+),tag:(?P<tag>[^,]+),type:(?P<type>\w+)\]")
 _OTHERS = ("pgp", "kms", "gcp_kms", "azure_kv", "hc_vault")
 _Path = tuple[str, ...]
 
 
-class SopsFile:
-    """Read and decrypted once, at the first secret. Its version is the start of the digest of the encrypted file."""
-
-    def __init__(self, file: str, identity_files: Sequence[str]) -> None:
-        self.warnings: list[str] = []
-        self._file = file
-        self._identity_files = tuple(identity_files)
-        self._document: Optional[Mapping[str, Any]] = None
-        self._version = ""
-
-    def read(self, secrets: Sequence[DeclaredSecret]) -> dict[str, ReadSecret]:
-        if self._document is None:
-            encrypted = content_of(self._file)
-            self._version = version_of(encrypted)
-            self._document = self._decrypted(parsed(encrypted, self._file))
-        return read_all(self._document, secrets, self._version, self._file, exact=True)
-
-    def versions(self, secrets: Sequence[DeclaredSecret]) -> dict[str, Optional[str]]:
-        version = version_of(content_of(self._file))
-        return {secret.name: version for secret in secrets}
-
-    def close(self) -> None:
-        self._document = None
-
-    def _decrypted(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+class SopsFile(DocumentFile):
+    def opened(self, encrypted: bytes) -> Mapping[str, Any]:
+        document = parsed(encrypted, self.file)
         settings = document.get("sops")
         if not isinstance(settings, Mapping):
             raise self._refused("this file was not encrypted by SOPS")
         if settings.get("key_groups") or settings.get("shamir_threshold"):
             raise self._refused("its key is shared among groups", "Encrypt it for one group of age recipients")
-        tree = _Tree(_Box(self._data_key(settings), self._file), only_sealed=str(settings.get("mac_only_encrypted")))
+        tree = _Tree(_Box(self._data_key(settings), self.file), only_sealed=str(settings.get("mac_only_encrypted")))
         plain = {key: tree.opened(value, (str(key),)) for key, value in document.items() if key != "sops"}
         changed = settings.get("lastmodified")
         time = changed.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(changed, datetime.datetime) else str(changed)
@@ -75,13 +52,13 @@ class SopsFile:
         failure: Optional[SecretError] = None
         for text in sealed:
             try:
-                return decrypt(text.encode(), self._identity_files, self._file)
+                return decrypt(text.encode(), self.identity_files, self.file)
             except SecretError as error:
                 failure = error
         raise failure or self._refused("there is no key in it")
 
     def _refused(self, what: str, fix: Optional[str] = None) -> SecretError:
-        return SecretError("unreadable", what, where=self._file, fix=fix)
+        return SecretError("unreadable", what, where=self.file, fix=fix)
 
 
 class _Box:
@@ -134,10 +111,17 @@ class _Tree:
 
 
 def _typed(value: bytes, kind: str) -> Any:
-    """Numbers and truth values only tell that they are no text: nobody reads them from here."""
-    if kind in ("str", "bytes"):
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
         return value
-    return {"int": int, "int64": int, "float": float}.get(kind, bool)()
+    if kind == "bytes":
+        return value
+    if kind in ("int", "int64"):
+        return int(text)
+    if kind == "float":
+        return float(text)
+    return text.lower() == "true" if kind == "bool" else text
 
 
 def _unsealed(value: Any) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional, Sequence
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from ..effects import Clock
 from .auth.method import AuthMethod
 from .documents import value_of
 from .endpoint import Endpoint
-from .faults import SecretError, collected
+from .faults import SecretError, collected, tried
 from .held import Held
 from .model import DeclaredSecret, Hidden, Lease, ReadSecret
 from .mounts import Mount, Mounts
@@ -28,7 +28,7 @@ _Where = tuple[str, Optional[int], tuple[tuple[str, str], ...]]
 
 @dataclass(frozen=True)
 class _Found:
-    fields: Any
+    fields: Any = field(repr=False)
     version: Optional[str]
 
 
@@ -72,7 +72,7 @@ class VaultSource:
                 failures[secret.name] = failures[first]
                 continue
             try:
-                value = value_of(found[first].fields, secret, exact=False)
+                value = value_of(found[first].fields, secret, secret.path, exact=False)
                 values[secret.name] = ReadSecret(secret.name, value, found[first].version)
             except SecretError as error:
                 failures[secret.name] = error
@@ -114,11 +114,10 @@ class VaultSource:
         adapter = self._client.adapter
         with self._lock:
             adapter.hidden_token, self._logged_in = held.token, True
-        try:
-            self._client.auth.token.renew_self()
-        except SecretError as error:
-            if error.code not in _LOGIN_FAULTS:
-                raise
+        _done, error = tried(self._client.auth.token.renew_self)
+        if error is not None and error.code not in _LOGIN_FAULTS:
+            raise error
+        if error is not None:
             # It has ended, and its leases with it.
             with self._lock:
                 adapter.hidden_token, self._logged_in = None, False
@@ -129,15 +128,13 @@ class VaultSource:
 
     def close(self) -> None:
         """Revoke the token that was made for this task, and with it every lease that came from it."""
-        try:
-            if self._owned:
-                self._client.auth.token.revoke_self()
-        except SecretError as error:
-            self.warnings.append(f"The token of this task lives until its time is over: {error.what}")
-        finally:
-            self._owned = False
-            self._client.adapter.hidden_token = None
-            self._client.adapter.close()
+        if self._owned:
+            _done, error = tried(self._client.auth.token.revoke_self)
+            if error is not None:
+                self.warnings.append(f"The token of this task lives until its time is over: {error.what}")
+        self._owned = False
+        self._client.adapter.hidden_token = None
+        self._client.adapter.close()
 
     def _ready(self) -> Any:
         """The client, logged in."""
@@ -148,20 +145,16 @@ class VaultSource:
         return self._client
 
     def _login(self) -> None:
-        refusal: Optional[SecretError] = None
-        try:
-            self._auth.login(self._client)
-        except SecretError as error:
-            if error.code not in _LOGIN_FAULTS:
-                raise
-            refusal = error
-        if refusal is not None:
+        _done, error = tried(lambda: self._auth.login(self._client))
+        if error is not None and error.code in _LOGIN_FAULTS:
             raise SecretError(
                 "login_refused",
-                f"Vault refuses the login: {refusal.what}",
-                where=refusal.where,
+                f"Vault refuses the login: {error.what}",
+                where=error.where,
                 fix="Check mount, role and credential; whether the credential has ended or was used before",
             )
+        if error is not None:
+            raise error
         self._owned = self._auth.owned
 
     def _each(
@@ -176,12 +169,13 @@ class VaultSource:
         def one(secret: DeclaredSecret) -> None:
             if stopped.is_set():
                 return
-            try:
-                found[secret.name] = work(secret)
-            except SecretError as error:
-                failures[secret.name] = error
-                if error.outage:
-                    stopped.set()
+            done, error = tried(lambda: work(secret))
+            if error is None:
+                found[secret.name] = done
+                return
+            failures[secret.name] = error
+            if error.outage:
+                stopped.set()
 
         with ThreadPoolExecutor(max(1, min(self._endpoint.parallel, len(secrets)))) as pool:
             for _done in pool.map(one, secrets):
@@ -243,21 +237,24 @@ class VaultSource:
         if mount.version == 1:
             return None
         path = secret.path[len(mount.path) + 1 :]
-        try:
-            body = self._client.secrets.kv.v2.read_secret_metadata(path, mount_point=mount.path)
-        except SecretError as error:
-            if error.code != "denied":
-                raise
+        body, error = tried(lambda: self._client.secrets.kv.v2.read_secret_metadata(path, mount_point=mount.path))
+        if error is not None and error.code == "denied":
             return None
+        if error is not None:
+            raise error
         return str(_data(body, secret).get("current_version"))
 
     def _leased(self, work: Callable[[Any], Any], lease: Lease) -> Any:
-        try:
-            return work(self._ready())
-        except SecretError as error:
-            if error.code not in _LOGIN_FAULTS:
-                raise
-        raise SecretError("lease_lost", "the lease has ended, or cannot be renewed", where=lease.path)
+        vault = self._ready()
+        body, error = tried(lambda: work(vault))
+        if error is not None and error.code in _LOGIN_FAULTS:
+            raise SecretError("lease_lost", "the lease has ended, or cannot be renewed", where=lease.path)
+        if error is not None:
+            raise error
+        return body
+
+    def _prolonged(self, lease: Lease) -> tuple[Optional[Lease], Optional[SecretError]]:
+        return tried(lambda: self.renew(lease))
 
     def _renewed(self, leases: Mapping[str, Lease]) -> dict[str, Lease]:
         living: dict[str, Lease] = {}
@@ -266,14 +263,11 @@ class VaultSource:
             if not lease.due(now):
                 living[path] = lease
             elif lease.renewable and not lease.over(now):
-                try:
-                    renewed = self.renew(lease)
-                except SecretError as error:
-                    if error.code != "lease_lost":
-                        raise
-                    continue
-                # What was granted may end before the next run: its last third is better spent on a new one.
-                if not renewed.seconds < lease.seconds / 3:
+                renewed, error = self._prolonged(lease)
+                if error is not None and error.code != "lease_lost":
+                    raise error
+                # What was granted may end before the next run: a new one is better then.
+                if renewed is not None and renewed.seconds >= lease.seconds / 3:
                     living[path] = renewed
         return living
 

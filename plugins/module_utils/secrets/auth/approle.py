@@ -37,7 +37,9 @@ class AppRole:
     def _unwrapped(self, client: Any, wrapping: Hidden) -> Hidden:
         path = self._creation_path(client, wrapping)
         role = re.escape(self.role) if self.role else "[^/]+"
-        if not re.fullmatch(rf"(.+/)?auth/{re.escape(self.mount)}/role/{role}/secret-id", path):
+        # Nothing else may stand before it: whoever writes below some mount can wrap from a path that ends like this.
+        namespace = re.escape((client.adapter.namespace or "").strip("/"))
+        if not re.fullmatch(rf"({namespace}/)?auth/{re.escape(self.mount)}/role/{role}/secret-id", path):
             raise self._alarm("the wrapping token was not made for this role")
         client.adapter.hidden_token = wrapping
         try:
