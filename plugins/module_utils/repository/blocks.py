@@ -20,6 +20,9 @@ from .index import Index
 from .layout import Repository, open_published
 from .manifests import Manifest, Segment
 from .packs import MAX_BLOCK, Place
+from .window import Window
+
+_MEMORY = 512 * 1024
 
 
 class BlockReader:
@@ -99,28 +102,31 @@ class BlockReader:
             if not self._index.refresh() and self._index.files is known:
                 raise DamagedError(f"Block {digest.hex()} is in no index file")
 
-    def _payload(self, place: Place) -> bytes:
+    def _payload(self, place: Place) -> Payload:
         try:
-            return os.pread(self._descriptor(place.pack), place.stored, place.offset)
+            return self._window(place.pack).at(place.offset, place.stored)
         except OSError as error:
             raise DamagedError(f"The pack file cannot be read: {error.strerror}", where=self._name(place)) from error
 
     def _name(self, place: Place) -> str:
         return str(self._repository.pack_file(place.pack.hex()))
 
-    def _descriptor(self, pack: bytes) -> int:
+    def _window(self, pack: bytes) -> Window:
         """The open pack file. Each thread keeps only the last one: files are stored in their order."""
-        last: Optional[tuple[bytes, int]] = getattr(self._own, "last", None)
+        last: Optional[tuple[bytes, int, Window]] = getattr(self._own, "last", None)
         if last is not None and last[0] == pack:
-            return last[1]
+            return last[2]
+        if last is None:
+            self._own.memory = memoryview(bytearray(_MEMORY))
         descriptor = open_published(self._repository.pack_file(pack.hex()))
         with self._guard:
             self._opened.append(descriptor)
             if last is not None:
                 self._opened.remove(last[1])
                 os.close(last[1])
-        self._own.last = (pack, descriptor)
-        return descriptor
+        window = Window(descriptor, self._own.memory)
+        self._own.last = (pack, descriptor, window)
+        return window
 
     def close(self) -> None:
         """Close what the threads left open; nobody may read any more."""
@@ -171,15 +177,18 @@ def entries_of(reader: BlockReader, manifest: Manifest, within: Optional[Sequenc
         yield from segment_entries(reader, segment, order)
 
 
-def content(reader: BlockReader, wanted: Content, each_block: bool = False) -> Iterator[Piece]:
+def content(reader: BlockReader, wanted: Content, each_block: bool = False, with_md5: bool = True) -> Iterator[Piece]:
     """The pieces of a file (bytes, or the length of a hole). Never more than its size; raises
-    DamagedError when a block is damaged or when size or digests do not match at the end.
+    DamagedError when a block is damaged or when size or digests (SHA-256; MD5 too ``with_md5``, which is half of
+    the work) do not match at the end.
 
     Without ``each_block`` the digests of the whole file alone vouch for files of several blocks: what they do
     not match may be read again with it, so that the damaged block is named, or another copy of it is found.
     """
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     single = not reader.keyed and len(wanted.blocks) == 1 and isinstance(wanted.blocks[0], str)
+    sha256 = None if single else hashlib.sha256()
+    md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
+    digests = [digest for digest in (sha256, md5) if digest is not None]
     left = wanted.size
     for part in wanted.blocks:
         if isinstance(part, int):
@@ -187,20 +196,19 @@ def content(reader: BlockReader, wanted: Content, each_block: bool = False) -> I
             if left < 0:
                 break
             for zeros in zeros_of(part):
-                sha256.update(zeros)
-                md5.update(zeros)
+                for digest in digests:
+                    digest.update(zeros)
             yield part
         else:
             plain = reader.read(bytes.fromhex(part), single or each_block)
             left -= len(plain)
             if left < 0:
                 break
-            if not single:
-                sha256.update(plain)
-            md5.update(plain)
+            for digest in digests:
+                digest.update(plain)
             yield plain
     if left:
         raise DamagedError("The blocks of a file do not have its size")
-    whole = wanted.blocks[0] if single else sha256.hexdigest()
-    if whole != wanted.sha256 or md5.hexdigest() != wanted.md5:
+    whole = wanted.blocks[0] if sha256 is None else sha256.hexdigest()
+    if whole != wanted.sha256 or (md5 is not None and md5.hexdigest() != wanted.md5):
         raise DamagedError("The blocks of a file do not have its digests")

@@ -14,7 +14,7 @@ import os
 import threading
 from array import array
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Collection, Optional, Sequence, Union
+from typing import Callable, Collection, Optional, Sequence
 
 from .blocks import BlockReader
 from .faults import DamagedError
@@ -22,8 +22,9 @@ from .index import Index, IndexFile
 from .layout import Repository, open_published
 from .packs import HEADER, MAGIC, Place
 from .scrubbing import digest_fault
+from .window import Window
 
-_WINDOW = 4 * 1024 * 1024
+_MEMORY = 4 * 1024 * 1024
 Record = tuple[bytes, Place]
 
 
@@ -112,31 +113,10 @@ class PackCheck:
             return 0, fault, {digest: fault for digest, _place in records}
         return window.read, fault, damaged
 
-    def _window(self, descriptor: int) -> _Window:
+    def _window(self, descriptor: int) -> Window:
         if not hasattr(self._own, "memory"):
-            self._own.memory = memoryview(bytearray(_WINDOW))
-        return _Window(descriptor, self._own.memory)
-
-
-class _Window:
-    """Stretches of a file, read a few MB at a time into the same memory."""
-
-    def __init__(self, descriptor: int, memory: memoryview) -> None:
-        self._descriptor, self._memory = descriptor, memory
-        self._begin, self._end = 0, 0
-        self.read = 0
-
-    def at(self, offset: int, size: int) -> Union[memoryview, bytes]:
-        """``size`` bytes, fewer at the end of the file. They are good until the next are asked for."""
-        if size > len(self._memory):
-            self.read += size
-            return os.pread(self._descriptor, size, offset)
-        if not self._begin <= offset <= offset + size <= self._end:
-            self._begin = self._end = offset
-            while count := os.preadv(self._descriptor, [self._memory[self._end - offset :]], self._end):
-                self._end += count
-                self.read += count
-        return self._memory[offset - self._begin : min(offset + size, self._end) - self._begin]
+            self._own.memory = memoryview(bytearray(_MEMORY))
+        return Window(descriptor, self._own.memory)
 
 
 def _offset(record: Record) -> int:

@@ -36,6 +36,7 @@ class Destination:
         self._aside_folder: Optional[int] = None
         self._aside_folders: set[bytes] = set()
         self._guard = threading.Lock()
+        self._made: set[bytes] = set()
         self.kept_aside: list[str] = []
 
     def close(self) -> None:
@@ -69,7 +70,7 @@ class Destination:
             done = done + b"/" + name if done else name
             if make:
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, 0o700, dir_fd=descriptor)
+                    self.make(descriptor, done)
             try:
                 descriptor = os.open(name, _FOLDER, dir_fd=descriptor)
             except FileNotFoundError:
@@ -85,8 +86,17 @@ class Destination:
             self._stack.append((done, descriptor))
         return descriptor
 
+    def make(self, parent: int, path: bytes) -> None:
+        """A new folder, for its owner alone."""
+        os.mkdir(_last(path), 0o700, dir_fd=parent)
+        self._made.add(path)
+
+    def _is_new(self, path: bytes) -> bool:
+        """Whether the folder that holds ``path`` was made here, so that nothing is in it but what was put there."""
+        return path.rpartition(b"/")[0] in self._made
+
     def status(self, parent: Optional[int], path: bytes) -> Optional[os.stat_result]:
-        if parent is None:
+        if parent is None or self._is_new(path):
             return None
         try:
             return os.stat(_last(path), dir_fd=parent, follow_symlinks=False)
@@ -101,8 +111,9 @@ class Destination:
         """A name beside ``path`` (where ``found`` stands) to build its successor under; it takes the place at the end,
         or goes."""
         name = b".continuity-restore-" + hashlib.sha256(_last(path)).hexdigest()[:16].encode()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=parent)
+        if not self._is_new(path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=parent)
         try:
             yield name
             self.put_aside(parent, path, found, keep_name=True)

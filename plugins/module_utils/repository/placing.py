@@ -94,7 +94,7 @@ class Placer:
                 destination.put_aside(parent, path, found)
                 found = None
             if found is None:
-                os.mkdir(_last(path), 0o700, dir_fd=parent)
+                destination.make(parent, path)
             self.folders.append((entry, path))
             return None
         if entry.kind == "sqlite":
@@ -156,7 +156,7 @@ class Placer:
 
     def _pour(self, file: int, wanted: Content, each_block: bool) -> None:
         piece: object = b""
-        for piece in content(self._reader, wanted, each_block):
+        for piece in content(self._reader, wanted, each_block, with_md5=False):
             if isinstance(piece, int):
                 os.lseek(file, piece, os.SEEK_CUR)
             else:

@@ -67,7 +67,7 @@ def verify(
     and its pack there. ``data`` also reads every byte: it compares every block with its digest and, when all
     snapshots are verified, everything between the blocks of a pack file with the index. ``files`` compares, when
     all snapshots are verified, every pack file with its name; it puts every file together and compares it with its
-    SHA-256 and MD5, which finds mistakes of the writer too.
+    SHA-256 and MD5, which finds all mistakes of the writer too.
     ``expected`` is the digest of a manifest that must be there.
     """
     result = Verified()
