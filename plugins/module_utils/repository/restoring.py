@@ -17,7 +17,7 @@ from . import paths
 from .blocks import BlockReader, entries_of
 from .destination import Destination
 from .entries import Entry
-from .faults import DamagedError, RepositoryError
+from .faults import RepositoryError
 from .manifests import Manifest
 from .placing import FEW, Placed, Placer
 from .threads import BESIDE, CORES
@@ -201,6 +201,9 @@ class Restore:
     def _entry(self, placer: Placer, entry: Entry, path: bytes) -> None:
         try:
             parent = placer.destination.parent(path, make=self._apply)
+        except RepositoryError as error:
+            self._note([_Answer(entry.path, None, str(error))])
+            return
         except OSError as error:
             self._note([_refused(entry, error)])
             return
@@ -284,7 +287,8 @@ def _place(placer: Placer, parent: Optional[int], wanted: Sequence[tuple[Entry, 
     for entry, path in wanted:
         try:
             answers.append(_Answer(entry.path, placer.place(parent, entry, path, apply)))
-        except DamagedError as error:
+        except RepositoryError as error:
+            # It is damaged, or something stands in its way.
             answers.append(_Answer(entry.path, None, str(error)))
         except OSError as error:
             answers.append(_refused(entry, error))

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.fleetops.continuity.plugins.module_utils.composition import snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository import manifests
+from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import RepositoryError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.index import Index
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
 
@@ -215,4 +216,28 @@ def test_one_path_is_restored_without_the_lists_of_others(world: Any) -> None:
         assert done.matched == count and not done.failed
     assert world.restored("c/1099").read_bytes() == b"1099"
     with pytest.raises(ContinuityError):
+        world.restore()
+
+
+def test_what_stands_in_the_way_of_one_costs_no_other(world: Any) -> None:
+    world.write({"file": b"1", "folder/one": b"2", "folder/two": b"3", "other": b"4"})
+    world.take()
+    Path(f"{world.target}{world.tree}/file/full").mkdir(parents=True)
+    Path(f"{world.target}{world.tree}/folder").symlink_to("/nonexistent")
+    done = world.restore()
+    assert list(done.failed) == [f"{world.tree}/file"]
+    assert "A folder stands where" in done.failed[f"{world.tree}/file"]
+    assert world.restored("other").read_bytes() == b"4" and world.restored("folder/two").read_bytes() == b"3"
+
+
+def test_a_file_system_that_is_read_only_is_said(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some calls name what they refuse by its descriptor alone."""
+    world.write({"file": b"1"})
+    world.take()
+
+    def refuse(descriptor: int, _mode: int) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", descriptor)
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    with pytest.raises(RepositoryError, match=f"^{world.target}: Cannot restore: Read-only file system"):
         world.restore()
