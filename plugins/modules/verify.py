@@ -158,9 +158,14 @@ def execute(call: Call) -> dict:
     options = call.params
     repository, names, host = options["repository"], options["snapshots"], options["host"]
     identities = options["identity_files"]
-    if options["target"]:
+    if options["target"] is not None:
         compared = snapshots.compare_tree(
-            repository, (names or ["latest"])[0], options["target"], host=host, identity_files=identities
+            repository,
+            snapshots.only_one(names),
+            options["target"],
+            host=host,
+            expected=options["expected"],
+            identity_files=identities,
         )
         result, faults = {"differences": compared.fields()}, compared.faults()
     else:

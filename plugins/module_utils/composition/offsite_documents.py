@@ -281,6 +281,10 @@ def restore(
     with _beside(target, check) as scratch:
         documents, failed = _newest(store, host, identities, scratch)
         wanted = [one for one in documents if _included(one.path, include)]
+        if include and not wanted:
+            raise OffsiteError(
+                f"No document of {host} matches", where=store.where, fix="Name whole paths, or patterns of them"
+            )
         base = os.path.abspath(target)
         places = {one: Path(base + os.fsdecode(paths.decode(one.path))) for one in wanted}
         missing = [one for one in wanted if not _is(places[one], one)]

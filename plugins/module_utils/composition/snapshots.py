@@ -253,6 +253,7 @@ def restore_snapshot(
     encrypted repository, here and below."""
     from ..repository.restoring import Restore, Selection
 
+    _check_target(target)
     repository = Repository.open(repository_path, identity_files)
     with _reading(repository_path):
         manifest = manifests.find(repository, snapshot, host)
@@ -266,6 +267,12 @@ def restore_snapshot(
             return manifest, restore.run()
     finally:
         reader.close()
+
+
+def _check_target(target: Optional[str]) -> None:
+    """A variable that is not set shall not mean the folder in which somebody happens to stand."""
+    if target == "":
+        raise RepositoryError("The target has no name", fix="Name the folder; / for the files where they came from")
 
 
 def _state_of(manifest: Manifest, agents: Sequence[str]) -> list[bytes]:
@@ -309,19 +316,40 @@ def verify_repository(
         return verify(repository, chosen, host=host, level=level, expected=expected, progress=progress)
 
 
+def only_one(names: Sequence[str]) -> str:
+    """The one snapshot that is named, the latest without a name."""
+    if len(names) > 1:
+        raise RepositoryError("Files are compared with one snapshot", where=", ".join(names), fix="Name one")
+    return names[0] if names else "latest"
+
+
 def compare_tree(
-    repository_path: str, snapshot: str, target: str, *, host: Optional[str] = None, identity_files: Sequence[str] = ()
+    repository_path: str,
+    snapshot: str,
+    target: str,
+    *,
+    host: Optional[str] = None,
+    expected: Optional[str] = None,
+    identity_files: Sequence[str] = (),
 ) -> Compared:
-    """Compare what stands below ``target`` (which stands for ``/``) with a snapshot."""
+    """Compare what stands below ``target`` (which stands for ``/``) with a snapshot; ``expected`` is its digest, as
+    noted elsewhere."""
     import tempfile
 
     from ..repository.comparing import compare
     from ..sources.tree import TreeSource
 
+    _check_target(target)
     repository = Repository.open(repository_path, identity_files)
     with _reading(repository_path):
         manifest = manifests.find(repository, snapshot, host)
         reader = BlockReader(repository, Index(repository))
+    if expected not in (None, manifest.digest):
+        raise RepositoryError(
+            f"This is not the expected snapshot: its digest is {manifest.digest}",
+            where=manifest.id,
+            fix="Name the snapshot that is meant; verify the repository if it should be this one",
+        )
     base = os.fsencode(os.path.realpath(target))
     try:
         with tempfile.TemporaryDirectory(prefix="continuity-") as staging:

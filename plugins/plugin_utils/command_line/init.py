@@ -49,6 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
             )
         )
     else:
-        kind = "encrypted repository" if repository.encrypted else "repository"
-        print(f"{repository.root}: {'made' if made else 'is there already'}: {kind} {repository.id}")
+        kind = ("append-only " if repository.append_only else "") + ("encrypted " if repository.encrypted else "")
+        print(f"{repository.root}: {'made' if made else 'is there already'}: {kind}repository {repository.id}")
     return 0

@@ -34,13 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.target:
-        name = (arguments.snapshots or ["latest"])[0]
+    if arguments.target is not None:
         compared = snapshots.compare_tree(
-            arguments.repository, name, arguments.target, host=arguments.host, identity_files=arguments.identity_files
+            arguments.repository,
+            snapshots.only_one(arguments.snapshots),
+            arguments.target,
+            host=arguments.host,
+            expected=arguments.expected,
+            identity_files=arguments.identity_files,
         )
         document, faults = compared.fields(), compared.faults()
-        summary = f"compared with snapshot {name}"
+        summary = f"compared with snapshot {(arguments.snapshots or ['latest'])[0]}"
     else:
         verified = snapshots.verify_repository(
             arguments.repository,

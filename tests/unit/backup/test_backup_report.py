@@ -208,7 +208,7 @@ def test_a_backup_that_cannot_be_relied_on_does_not_stop_the_next_one(host: Smal
 
 def test_where_there_is_nothing_to_back_up_nothing_is_made(host: SmallHost) -> None:
     wanted = {"source_paths": (), "document_paths": (), "destination": str(host.folder / "absent/03_BACKUPS")}
-    with pytest.raises(ContinuityError, match="There is nothing to back up"):
+    with pytest.raises(ContinuityError, match="There is nothing to take a snapshot of"):
         host.make(**wanted)
     assert not (host.folder / "absent").exists()
 

@@ -306,6 +306,8 @@ def test_a_damaged_document_costs_no_other(keys: Keys, directory: Copy, tmp_path
     Path(directory.destination.url, second).write_bytes(b"")
     restored, failed = offsite_documents.restore(directory, "pc2", [keys.private], str(tmp_path / "target"))
     assert len(restored) == 1 and len(failed) == 2
+    with pytest.raises(OffsiteError, match="No document of pc2 matches"):
+        offsite_documents.restore(directory, "pc2", [keys.private], str(tmp_path / "target"), include=["/nonexistent"])
     assert len(list(Path(f"{tmp_path}/target{folder}").iterdir())) == 1
 
 

@@ -18,6 +18,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.repository imp
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import RepositoryError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.index import Index
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
+from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line import main
 
 
 def in_place(world: Any, **options: Any) -> Any:
@@ -241,3 +242,24 @@ def test_a_file_system_that_is_read_only_is_said(world: Any, monkeypatch: pytest
     monkeypatch.setattr(os, "fchmod", refuse)
     with pytest.raises(RepositoryError, match=f"^{world.target}: Cannot restore: Read-only file system"):
         world.restore()
+
+
+def test_a_target_without_a_name_is_no_target(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell's variable that is not set."""
+    world.write({"file": b"1"})
+    world.take()
+    elsewhere = world.folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    place = ["--repository", world.repository, "--target", ""]
+    assert main(["restore", "latest", *place]) == main(["verify", "latest", *place]) == 2
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_comparison_is_with_one_snapshot_and_with_the_one_that_was_expected(world: Any) -> None:
+    world.write({"file": b"1"})
+    digests = [world.take().manifest.digest, world.take().manifest.digest]
+    compare = ["verify", "--repository", world.repository, "--target", "/"]
+    assert main([*compare, "--expected", digests[1]]) == 0
+    assert main([*compare, "--expected", digests[0]]) == 2
+    assert main([*compare, *digests]) == 2
