@@ -258,7 +258,7 @@ def pytest(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def unit(session: nox.Session) -> None:
     """The engine, package by package, and the rules of the house."""
-    pytest(session, *SIDE_BY_SIDE, "tests/unit")
+    pytest(session, *SIDE_BY_SIDE, "tests/unit", "tests/conformance")
 
 
 @nox.session
