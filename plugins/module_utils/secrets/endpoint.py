@@ -61,11 +61,12 @@ class Endpoint:
             return (self.client_certificate_file, self.client_key_file)
         return self.client_certificate_file
 
-    def context(self) -> ssl.SSLContext:
+    def context(self, *, check_hostname: bool = True) -> ssl.SSLContext:
+        """For connections. ``check_hostname`` False: the caller compares the name with the certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.check_hostname = check_hostname and not self.insecure
         if self.insecure:
-            context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
 

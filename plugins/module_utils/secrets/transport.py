@@ -71,7 +71,10 @@ class Transport:
         self._session = library.Session()
         self._session.trust_env = False
         pool = library.adapters.HTTPAdapter(max_retries=0)
-        pool.init_poolmanager(1, endpoint.parallel, block=True, ssl_context=endpoint.context())
+        # The first generation of urllib3 names no host that is an IP address to the context, and compares it itself.
+        second = not required("urllib3", _PURPOSE, "hvac").__version__.startswith("1.")
+        context = endpoint.context(check_hostname=second)
+        pool.init_poolmanager(1, endpoint.parallel, block=True, ssl_context=context)
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, pool)
 
@@ -93,7 +96,7 @@ class Transport:
 
         An answer without an error, or a 404 that carries data (a deleted version), comes back. Raises SecretError.
         """
-        sent = {"X-Vault-Request": "true", **headers}
+        sent = {"X-Vault-Request": "true", "Accept-Encoding": "identity", **headers}
         if self.endpoint.namespace:
             sent["X-Vault-Namespace"] = self.endpoint.namespace
         if token is not None:
@@ -131,11 +134,15 @@ class Transport:
                 verify=self.endpoint.verify,
                 cert=self.endpoint.client_certificate,
             )
+            length = response.headers.get("Content-Length", "")
+            if length.isdigit() and len(response.content) < int(length) and method != "HEAD":
+                # Not every version of urllib3 notices.
+                return None, Problem("unreachable", "the connection broke in the middle of an answer", again=True)
             return _answer(response), None
         except self._faults.Timeout:
             return None, Problem("unreachable", "Vault does not answer in time", again=True)
         except self._faults.RequestException as error:
-            return None, _unreachable(error)
+            return None, _unreachable(error, isinstance(error, self._faults.SSLError))
         except OSError as error:
             return None, Problem("unreadable", f"a file for TLS cannot be used: {error.strerror}")
         except ValueError:
@@ -194,13 +201,14 @@ def judge(answer: Answer) -> Optional[Problem]:
     return Problem(known.code, known.what, known.again, known.fix, answer.headers.get("Retry-After"))
 
 
-def _unreachable(error: BaseException) -> Problem:
+def _unreachable(error: BaseException, is_tls: bool) -> Problem:
     """An attempt without an answer. Of its cause only what Python itself says of a certificate is shown."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
+            said = cause.verify_message.rstrip(".")
             return Problem(
                 "untrusted",
-                f"the certificate of the server is not to be trusted: {cause.verify_message}",
+                f"the certificate of the server is not to be trusted: {said}",
                 fix="Name the authority that signed it in `ca_file`",
             )
         if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
@@ -208,6 +216,8 @@ def _unreachable(error: BaseException) -> Problem:
         if isinstance(cause, ssl.SSLError):
             reason = str(cause.reason or "no common ground").replace("_", " ").lower()
             return Problem("untrusted", f"no TLS connection comes about: {reason}")
+    if is_tls:
+        return Problem("untrusted", "the certificate of the server is not to be trusted: it names another host")
     return Problem("unreachable", "Vault cannot be reached, or the connection broke", again=True)
 
 
