@@ -118,7 +118,9 @@ def make_backup(
     if wish.backup_id is not None:
         parse_id(wish.backup_id)
     if not (wish.source_paths or wish.document_paths or wish.databases):
-        raise BackupError("There is nothing to take a snapshot of", where=wish.root, fix="Name the host root, or source_paths")
+        raise BackupError(
+            "There is nothing to take a snapshot of", where=wish.root, fix="Name the host root, or source_paths"
+        )
     staging = Staging(wish.destination)
     with refusals("Cannot make the backup", wish.destination, "Make room or give permission, and run again"):
         if check:

@@ -202,7 +202,7 @@ class Repository:
                 return there, False
             if _is_bereft(root):
                 raise _damaged("config.json is missing, though there are snapshots", root / "config.json")
-            if root.is_dir() and any(name not in _SKELETON for name in os.listdir(root)):
+            if _holds_something_else(root):
                 raise RepositoryError(
                     "This folder holds something else",
                     where=path,
@@ -332,6 +332,17 @@ def is_repository(path: str) -> bool:
     """Whether a repository lies here, sound or not."""
     root = Path(path)
     return os.path.lexists(root / "config.json") or any(next(root.glob(pattern), None) for pattern in _PUBLISHED)
+
+
+def _holds_something_else(root: Path) -> bool:
+    """Whether more stands here than a killed ``init`` leaves: what lies in ``tmp`` would be thrown away."""
+    if not root.is_dir():
+        return False
+    inside = [f"{name}/{entry}" for name in _SKELETON if (root / name).is_dir() for entry in os.listdir(root / name)]
+    ours = all(name in _SKELETON for name in os.listdir(root))
+    return not (ours and all(entry.startswith(("tmp/init-", "locks/")) for entry in inside)) and not os.path.lexists(
+        root / "config.json"
+    )
 
 
 def _is_bereft(root: Path) -> bool:

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup import verifying
+from ansible_collections.fleetops.continuity.plugins.module_utils.backup.faults import BackupError
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.layout import Staging
 from ansible_collections.fleetops.continuity.plugins.module_utils.backup.report import summary
 from ansible_collections.fleetops.continuity.plugins.module_utils.composition import backups
@@ -51,8 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.verify:
+    if arguments.verify is not None:
         return _verify(arguments)
+    if arguments.expected is not None:
+        raise BackupError("A backup that is made now was never noted", where="--expected", fix="Give --verify, too")
     given = vars(arguments)
     if arguments.databases:
         given["databases"] = [vars(one) for one in read_declarations(arguments.databases)]
@@ -76,6 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     staging = Staging(arguments.destination or os.path.join(arguments.root, backups.FOLDER))
     found, damaged = staging.chosen(None if arguments.verify == "all" else arguments.verify)
+    if not found and not damaged:
+        raise BackupError(
+            "There is no backup here that could be verified", where=staging.path, fix="Correct root or destination"
+        )
     faults: dict[str, Any] = verifying.verify_all(found, expected=arguments.expected)
     if arguments.format == "json":
         names = [one.id for one in found]

@@ -34,6 +34,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.composition im
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.offsite.destination import Destination
+from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line import main
 
 CONTRACT = [
     "backup_id",
@@ -512,3 +513,14 @@ def test_the_repository_and_older_backups_are_never_backed_up(host: SmallHost) -
     assert not [copy for copy in made.backup.report["catalogue"] if "03_BACKUPS" in copy["path"]]
     paths = [entry["path"] for entry in snapshots.list_entries(inner["repository"], "latest")]
     assert not [path for path in paths if "STAGING/" in path or "/repository/" in path]
+
+
+def test_to_verify_nothing_is_no_success(host: SmallHost, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["backup", "--root", str(host.folder)]
+    assert main([*command, "--verify", "all"]) == 2
+    assert "There is no backup here that could be verified" in capsys.readouterr().err
+    assert main([*command, "--verify", ""]) == 2, "a variable that is not set makes no backup"
+    assert main([*command, "--expected", "0" * 64]) == 2
+    assert not host.destination.exists()
+    host.make()
+    assert main([*command, "--verify", "all"]) == 0

@@ -237,3 +237,19 @@ def test_who_is_refused_is_told_to_whom_it_belongs(filled: World, monkeypatch: p
     monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(RepositoryError, match=r"Permission denied \(.* belongs to root\)"):
         Repository.init(str(filled.folder / "another"), 0.0)
+
+
+def test_what_lies_in_a_folder_that_only_looks_like_one_of_ours_stays(world: World) -> None:
+    """A prune would throw away what it finds in tmp/."""
+    kept = Path(world.repository, "tmp/work/thesis")
+    kept.parent.mkdir(parents=True)
+    kept.write_text("precious")
+    world.write({"file": b"1"})
+    with pytest.raises(RepositoryError, match="holds something else"):
+        world.take()
+    assert kept.read_text() == "precious" and os.listdir(world.repository) == ["tmp"]
+    shutil.rmtree(kept.parent)
+    killed = Path(world.repository, "tmp/init-4711/config.json")
+    killed.parent.mkdir()
+    killed.write_text("{")
+    assert world.take().manifest is not None
