@@ -111,7 +111,10 @@ def refusals(what: str, where: object, fix: str) -> Iterator[None]:
         reason = error.strerror or str(error)
         # What was refused may have been named by its descriptor alone.
         named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(where)
-        if isinstance(error, PermissionError):
+        if not os.path.isabs(named) and os.path.isabs(str(where)):
+            # Named from the folder in which it stands.
+            named = f"{where}: {named}"
+        elif isinstance(error, PermissionError):
             reason += _whose(named)
         raise RepositoryError(f"{what}: {reason}", where=named, fix=fix) from error
 

@@ -247,7 +247,7 @@ def _blocks(repository: Repository, index: Index, published: Sequence[Path], res
         reader.close()
     explained = {damage.kind for damage in result.damages} & {"pack", "index", "config"}
     if result.lost and not explained:
-        result.note("blocks", "index", f"{len(result.lost)} blocks that snapshots need are in no pack")
+        result.note("blocks", "index", f"{len(result.lost)} blocks that snapshots need are in no pack that it names")
 
 
 def intact(

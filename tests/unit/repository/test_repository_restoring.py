@@ -263,3 +263,16 @@ def test_a_comparison_is_with_one_snapshot_and_with_the_one_that_was_expected(wo
     assert main([*compare, "--expected", digests[1]]) == 0
     assert main([*compare, "--expected", digests[0]]) == 2
     assert main([*compare, *digests]) == 2
+
+
+def test_what_is_refused_by_its_name_alone_is_said_with_its_place(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write({"file": b"1"})
+    world.take()
+    world.target.mkdir()
+
+    def refuse(name: bytes, *_unused: object, **_also: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", name)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(RepositoryError, match=f"^{world.target}: [^/]+: Cannot restore: Read-only file system"):
+        world.restore()
