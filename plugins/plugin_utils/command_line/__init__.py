@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "scan": "scan",
     "scheduled": "scheduled",
     "scrub": "scrub",
+    "secrets-migrate": "secrets_migrate",
     "snapshot": "snapshot",
     "snapshots": "snapshots",
     "status": "status",
