@@ -67,10 +67,22 @@ def run_module(
         diff_mode=module._diff,
         runner=ModuleRunner(module),
         clock=SystemClock(),
-        warn=module.warn,
+        warn=lambda text: module.warn(as_text(text)),
     )
     try:
-        result = dict(execute(call))
+        result = as_text(dict(execute(call)))
     except ContinuityError as error:
-        module.fail_json(msg=str(error), where=error.where, fix=error.fix)
+        module.fail_json(**as_text({"msg": str(error), "where": error.where, "fix": error.fix}))
     module.exit_json(**result)
+
+
+def as_text(value: Any) -> Any:
+    """A result as it can be handed over: Ansible refuses all of it for one name of a file that is no UTF-8. Such bytes
+    become escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {as_text(key): as_text(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_text(one) for one in value]
+    return value
