@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional
 from urllib.parse import quote
 
+from .answers import text
 from .faults import SecretError
 
 
@@ -44,17 +45,18 @@ class Mounts:
 
     def _asked(self, path: str, client: Any) -> Mount:
         body = client.adapter.get(f"/v1/sys/internal/ui/mounts/{quote(path)}")
-        data = (body or {}).get("data") or {}
-        name = str(data.get("path", "")).strip("/")
+        name = (text(body, "data", "path") or "").strip("/")
         if not name or not path.startswith(f"{name}/"):
             raise SecretError("not_vault", "Vault does not say which mount this is", where=path)
-        if data.get("type") not in ("kv", "generic"):
+        if text(body, "data", "type") not in ("kv", "generic"):
             raise SecretError(
                 "refused",
-                f"{name} is no key-value engine but {data.get('type')}",
+                f"{name} is no key-value engine",
                 where=path,
                 fix="If it makes secrets when they are read, say `dynamic: true`",
             )
-        version = int((data.get("options") or {}).get("version") or 1)
-        self._known[name] = Mount(name, version)
+        version = text(body, "data", "options", "version") or "1"
+        if version not in ("1", "2"):
+            raise SecretError("not_vault", "Vault names a version of KV that nobody knows", where=path)
+        self._known[name] = Mount(name, int(version))
         return self._known[name]

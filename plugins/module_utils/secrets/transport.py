@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Optional
 
 from ..age_keys import required
+from .answers import text
 from .endpoint import Endpoint
 from .faults import SecretError
 from .model import Hidden
@@ -267,8 +268,8 @@ class Adapter:
     def login(self, url: str, use_token: bool = True, **options: Any) -> Any:
         """A login: its token is ours from now on. The token that we have is not sent."""
         body = self._exchange("post", url, token=None, **options)
-        token = ((body or {}).get("auth") or {}).get("client_token")
-        if not isinstance(token, str):
+        token = text(body, "auth", "client_token")
+        if token is None:
             raise SecretError("not_vault", "the answer to a login holds no token", where=f"{self.base_uri}{url}")
         if use_token:
             self.token = token

@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Callable, Mapping, Optional, Sequence
 from urllib.parse import quote
 
 from ..effects import Clock
+from .answers import number, part, text
 from .auth.method import AuthMethod
 from .documents import value_of
 from .endpoint import Endpoint
@@ -22,6 +25,7 @@ from .mounts import Mount, Mounts
 from .patience import Patience
 from .transport import client
 
+_TTL = ("data", "ttl")
 _LOGIN_FAULTS = frozenset({"refused", "denied", "missing"})
 _Where = tuple[str, Optional[int], tuple[tuple[str, str], ...]]
 
@@ -54,6 +58,9 @@ class VaultSource:
         self._lock = threading.Lock()
         self._owned = False
         self._logged_in = False
+        self._kept = False
+        self._made_now: list[Lease] = []
+        self._standing: dict[str, Lease] = {}
 
     @property
     def requests(self) -> int:
@@ -91,50 +98,74 @@ class VaultSource:
         """Prolong a lease by so many seconds, or as long as it was; less may be granted.
         Raises SecretError ``lease_lost`` when it has ended, or cannot be renewed."""
         body = self._leased(lambda vault: vault.sys.renew_lease(lease.id.text(), seconds or lease.seconds), lease)
-        return Lease(
-            lease.path, lease.id, int(body.get("lease_duration", 0)), bool(body.get("renewable")), self._clock.now()
-        )
+        seconds = number(body, "lease_duration") or 0
+        return Lease(lease.path, lease.id, seconds, part(body).get("renewable") is True, self._clock.now())
 
     def revoke(self, lease: Lease) -> None:
         self._leased(lambda vault: vault.sys.revoke_lease(lease.id.text()), lease)
-        self.leases.pop(lease.path, None)
+        for leases in (self.leases, self._standing):
+            if leases.get(lease.path) == lease:
+                del leases[lease.path]
+        self._made_now = [made for made in self._made_now if made != lease]
 
     def hold(self, file: str) -> None:
         """Keep token and leases for the next run, in a file (0600); ``close`` then revokes nothing."""
         vault = self._ready()
         Held(vault.adapter.hidden_token, self._owned, self.leases).write(file)
-        self._owned = False
+        self._kept = True
 
     def resume(self, file: str) -> dict[str, Lease]:
         """Go on with what ``hold`` kept, instead of logging in: the token is renewed, and each lease that is due.
-        Returns the leases that live; what is not among them must be read anew. Nothing was kept: no leases."""
+        Returns the leases that live; what is not among them must be read anew. Nothing was kept: no leases.
+
+        What was kept serves somebody: unless each lease is revoked, ``close`` leaves its token alone.
+        """
         held = Held.read(file)
         if held is None:
             return {}
-        adapter = self._client.adapter
         with self._lock:
-            adapter.hidden_token, self._logged_in = held.token, True
-        _done, error = tried(self._client.auth.token.renew_self)
+            self._client.adapter.hidden_token, self._logged_in = held.token, True
+        remaining, error = tried(lambda: self._token_remains(held))
         if error is not None and error.code not in _LOGIN_FAULTS:
             raise error
-        if error is not None:
-            # It has ended, and its leases with it.
+        longest = max((lease.seconds for lease in held.leases.values()), default=0)
+        if remaining is None or remaining < longest / 3:
+            # It has ended, or will soon, and its leases with it. Till then they may be in use.
             with self._lock:
-                adapter.hidden_token, self._logged_in = None, False
+                self._client.adapter.hidden_token, self._logged_in = None, False
             return {}
         self._owned = held.owned
+        now = self._clock.now()
+        self._standing = {path: lease for path, lease in held.leases.items() if not lease.over(now)}
         self.leases = self._renewed(held.leases)
+        self._standing.update(self.leases)
         return dict(self.leases)
 
     def close(self) -> None:
-        """Revoke the token that was made for this task, and with it every lease that came from it."""
-        if self._owned:
-            _done, error = tried(self._client.auth.token.revoke_self)
+        """Revoke the token that was made for this task, and with it every lease that came from it. Where others rely
+        on the token, only the leases of this task are revoked."""
+        given_back: list[tuple[str, Callable[[], Any]]] = []
+        if self._owned and not self._kept and not self._standing:
+            given_back = [("token of this task", self._client.auth.token.revoke_self)]
+        elif not self._kept:
+            given_back = [(f"lease of {made.path}", partial(self.revoke, made)) for made in self._made_now]
+        for name, revoke in given_back:
+            _done, error = tried(revoke)
             if error is not None:
-                self.warnings.append(f"The token of this task lives until its time is over: {error.what}")
+                self.warnings.append(f"The {name} lives until its time is over: {error.what}")
         self._owned = False
         self._client.adapter.hidden_token = None
         self._client.adapter.close()
+
+    def _token_remains(self, held: Held) -> float:
+        """For how many seconds its token lives on; one of ours is renewed first."""
+        token = self._client.auth.token
+        body, keys = (token.renew_self(), ("auth", "lease_duration")) if held.owned else (token.lookup_self(), _TTL)
+        seconds = number(body, *keys)
+        if seconds is None:
+            raise SecretError("not_vault", "Vault does not say how long the token lives")
+        # A token that never ends says 0.
+        return float(seconds) or math.inf
 
     def _ready(self) -> Any:
         """The client, logged in."""
@@ -202,8 +233,7 @@ class VaultSource:
             path, secret.version, mount_point=mount.path, raise_on_deleted_version=False
         )
         data = _data(body, secret)
-        metadata = data.get("metadata") or {}
-        version = metadata.get("version")
+        metadata, version = part(data, "metadata"), number(data, "metadata", "version")
         if metadata.get("destroyed"):
             raise SecretError("destroyed", f"version {version} was destroyed", where=secret.path)
         if data.get("data") is None:
@@ -213,6 +243,8 @@ class VaultSource:
                 where=secret.path,
                 fix="vault kv undelete brings it back, or pin another version",
             )
+        if version is None:
+            raise SecretError("not_vault", "Vault does not say which version this is", where=secret.path)
         return _Found(data["data"], str(version))
 
     def _made(self, secret: DeclaredSecret) -> _Found:
@@ -220,12 +252,12 @@ class VaultSource:
         adapter = self._client.adapter
         body = adapter.post(url, json=dict(secret.parameters)) if secret.parameters else adapter.get(url)
         data = _data(body, secret)
-        identifier, seconds = body.get("lease_id"), int(body.get("lease_duration") or 0)
+        identifier, seconds = text(body, "lease_id"), number(body, "lease_duration") or 0
         if identifier:
-            lease = Lease(
-                secret.path, Hidden(str(identifier).encode()), seconds, bool(body.get("renewable")), self._clock.now()
-            )
+            renewable = part(body).get("renewable") is True
+            lease = Lease(secret.path, Hidden(identifier.encode()), seconds, renewable, self._clock.now())
             self.leases[secret.path] = lease
+            self._made_now.append(lease)
         return _Found(data, None)
 
     def _version(self, secret: DeclaredSecret) -> Optional[str]:
@@ -242,7 +274,8 @@ class VaultSource:
             return None
         if error is not None:
             raise error
-        return str(_data(body, secret).get("current_version"))
+        current = number(body, "data", "current_version")
+        return None if current is None else str(current)
 
     def _leased(self, work: Callable[[Any], Any], lease: Lease) -> Any:
         vault = self._ready()
@@ -277,8 +310,8 @@ def _where(secret: DeclaredSecret) -> _Where:
     return secret.path, secret.version, tuple(sorted(secret.parameters.items()))
 
 
-def _data(body: Any, secret: DeclaredSecret) -> dict[str, Any]:
-    data = (body or {}).get("data")
-    if not isinstance(data, dict):
+def _data(body: Any, secret: DeclaredSecret) -> Mapping[str, Any]:
+    data = part(body, "data")
+    if not data:
         raise SecretError("not_vault", "the answer holds no data", where=secret.path)
     return data

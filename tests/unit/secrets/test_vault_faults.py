@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from reading import QuickClock, bed, leaks, secrets, shown, source
 from vault_server import faults
 from vault_server.bed import Bed
@@ -387,3 +390,68 @@ def test_a_wrapped_secret_id_shows_nothing(vault: Bed) -> None:
             error = refused(vault, auth=auth)
             assert leaks(shown(error), [token]) == []
             vault.server.faults.clear()
+
+
+KEYS = [
+    "data",
+    "auth",
+    "metadata",
+    "client_token",
+    "path",
+    "type",
+    "options",
+    "version",
+    "value",
+    "errors",
+    "lease_id",
+    "lease_duration",
+    "renewable",
+]
+KEYS += ["creation_path", "secret_id", "destroyed", "ttl", "username", VALUE]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from([VALUE, ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(KEYS),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.fixture
+def lying(vault: Bed) -> Bed:
+    vault.database()
+    return vault
+
+
+@given(
+    ANYTHING,
+    st.sampled_from([200, 404, 400]),
+    st.sampled_from(["login", "mounts", "data", "creds", "unwrap", "lookup"]),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_server_that_lies(lying: Bed, answer: object, status: int, step: str) -> None:
+    """Whatever stands in an answer: a value comes back, or an error of ours that shows nothing."""
+    lying.server.faults.clear()
+    lying.server.faults.add(Fault(step, None, status=status, body=json.dumps(answer).encode()))
+    auth = {**lying.approle}
+    if step in ("unwrap", "lookup"):
+        del auth["secret_id_file"]
+        auth["wrapped_secret_id_file"] = lying.file("wrapped", lying.wrapped_secret_id())
+    reader = source(lying, auth=auth)
+    wanted = secrets("kv/a", {"path": "database/creds/agent", "field": "username", "dynamic": True})
+    for read in (reader.read, reader.versions):
+        assert leaks(what_is_shown(read, wanted), canaries(lying)) == []
+    reader.close()
+
+
+def what_is_shown(read: Callable[..., object], wanted: object) -> str:
+    try:
+        read(wanted)
+    except SecretError as error:
+        return shown(error)
+    return ""

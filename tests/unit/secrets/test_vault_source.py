@@ -228,6 +228,68 @@ def test_leases_are_kept_renewed_and_revoked(vault: Bed, tmp_path: Path) -> None
     assert vault.tokens() == set()
 
 
+def test_a_run_that_fails_takes_nothing_from_those_who_have_it(vault: Bed, tmp_path: Path) -> None:
+    vault.database()
+    vault.server.administer("POST", "database/roles/more", {"default_ttl": "300s"})
+    held, wanted = str(tmp_path / "held"), secrets("database/creds/agent:username", dynamic=True)
+    first = source(vault)
+    name = first.read(wanted)["a0"].value.text()
+    first.hold(held)
+    first.close()
+    later = source(vault)
+    later.resume(held)
+    with pytest.raises(SecretError):
+        later.read(secrets({"path": "database/creds/more", "dynamic": True, "field": "none"}, "kv/none"))
+    assert len(vault.accounts) == 2
+    later.close()
+    assert set(vault.accounts) == {name}
+    assert len(vault.tokens()) == 1
+
+
+def test_a_token_of_somebody_else_is_kept_but_not_its_leases(vault: Bed, tmp_path: Path) -> None:
+    vault.database()
+    created = vault.server.administer("POST", "auth/token/create", {"policies": ["agent"], "ttl": "1h"})
+    token = created["auth"]["client_token"]
+    auth = {"method": "token", "token_file": vault.file("token", token)}
+    held, wanted = str(tmp_path / "held"), secrets("database/creds/agent:username", dynamic=True)
+    reader = source(vault, auth=auth)
+    reader.read(wanted)
+    reader.close()
+    assert vault.accounts == {}
+    keeper = source(vault, auth=auth)
+    keeper.read(wanted)
+    keeper.hold(held)
+    keeper.close()
+    again = source(vault, auth=auth)
+    assert set(again.resume(held)) == {"database/creds/agent"}
+    again.close()
+    assert len(vault.accounts) == 1
+    assert vault.server.asked("renew-self") == []
+
+
+def test_leases_end_with_a_token_that_cannot_live_long_enough(vault: Bed, tmp_path: Path) -> None:
+    vault.database()
+    vault.server.administer("POST", "auth/approle/role/agent", {"token_explicit_max_ttl": "400s"})
+    held, clock = str(tmp_path / "held"), QuickClock()
+    reader = source(vault, clock)
+    reader.read(secrets("database/creds/agent:username", dynamic=True))
+    reader.hold(held)
+    reader.close()
+    vault.server.advance(150)
+    clock.ahead += 150
+    early = source(vault, clock)
+    assert early.resume(held) != {}
+    early.close()
+    vault.server.advance(200)
+    clock.ahead += 200
+    late = source(vault, clock)
+    assert late.resume(held) == {}
+    late.read(secrets("database/creds/agent:username", dynamic=True))
+    late.hold(held)
+    late.close()
+    assert len(vault.server.asked("login")) == 2
+
+
 def test_a_lease_near_its_end_is_not_kept(vault: Bed, tmp_path: Path) -> None:
     vault.database(default_ttl="300s", max_ttl="320s")
     held, clock = str(tmp_path / "held"), QuickClock()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional
 
 from .. import credential_files
+from ..answers import text
 from ..faults import SecretError
 from ..model import Hidden
 
@@ -46,15 +47,15 @@ class AppRole:
             body = self._asked(client, "/v1/sys/wrapping/unwrap", {}, "the wrapping token was used by somebody before")
         finally:
             client.adapter.hidden_token = None
-        secret_id = (body.get("data") or {}).get("secret_id")
-        if not isinstance(secret_id, str):
+        secret_id = text(body, "data", "secret_id")
+        if secret_id is None:
             raise self._alarm("what was wrapped is no secret_id")
         return Hidden(secret_id.encode())
 
     def _creation_path(self, client: Any, wrapping: Hidden) -> str:
         body = {"token": wrapping.text()}
         answer = self._asked(client, "/v1/sys/wrapping/lookup", body, "the wrapping token is used up, or too old")
-        return str((answer.get("data") or {}).get("creation_path"))
+        return text(answer, "data", "creation_path") or ""
 
     def _asked(self, client: Any, url: str, body: dict[str, str], refused: str) -> dict[str, Any]:
         outcome: Any = None
