@@ -24,8 +24,8 @@ PLACEHOLDER = re.compile(r"^\$\{[A-Z][A-Z0-9_]{0,63}\}$")
 """The one form of a placeholder: whatever else stands in ``${…}`` may be the credential itself."""
 
 _REFERENCE = re.compile(
-    r"^\$[({]?[A-Za-z_][\w.:]*[)}]?$|^\$\(|^`.*`$|^\$[0-9@*#?!]$|\{\{|\{%|<%|^%[A-Za-z_]\w*%$|%\(\w+\)|^%[sdrv]$"
-    r"|^\$\{\{|^\{[\w.!:\[\]()'\"]*\}$|^@[\w.]+@$|^__[A-Za-z_]+__$|^!(?:Ref|Sub|ImportValue|GetAtt|env|ENV|secret)\b"
+    r"^\$?\$[({]?[A-Za-z_][\w.:]*[)}]?$|^\$\(|^`.*`$|^\$[0-9@*#?!]$|\{\{|\{%|<%|^%[A-Za-z_]\w*%$|%\(\w+\)|^%[sdrv]$"
+    r"|^\$\{\{|^\$\{\w+:?[?+]|^\{[\w.!:\[\]()'\"]*\}$|^@[\w.]+@$|^__[A-Za-z_]+__$|^!(?:Ref|Sub|ImportValue|GetAtt|env|ENV|secret)\b"
     r"|^(?:env|file|vault|ssm|arn|op|keyring|secretsmanager|gcp|azurekv|ref\+\w+|awssm|secret|doppler|bws)[:/]"
     r"|^(?:process\.env|os\.environ|self|settings|config|secrets|vars?|local|data|module|ENV|env|args|opts|options|props|params|"
     r"request|req|ctx|context|this|app|state|inputs)(?:\.|\[)|^\$\{?(?:env|vars|secrets|\w+\.\w)|\{(?:[A-Za-z_][\w.]*|\d?)(?:![rs])?\}"
@@ -41,7 +41,7 @@ _HASH = re.compile(
 )
 _UUID = re.compile(r"^\{?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}?$", re.IGNORECASE)
 _PATH = re.compile(
-    r"^(?:~|\.{1,2}|[A-Za-z]:)?[/\\](?:[\w.{}$@-]+[/\\]?){1,20}$|^(?:[\w.-]+/)+[\w.-]+\.\w{1,5}$"
+    r"^(?:~|\.{1,2}|[A-Za-z]:)?[/\\](?:[\w.{}$@-]+[/\\]){0,30}[\w.{}$@-]*$|^(?:[\w.-]+/)+[\w.-]+\.\w{1,5}$"
     r"|^[\w./-]+\.(?:pem|key|crt|cer|json|ya?ml|txt|env|ini|toml|conf|cfg|py|sh|md|log|db|sqlite|p12|pfx|jks|pub|csv|xml|html?|js|ts|age|gpg|enc)$"
 )
 _URL = re.compile(r"^[a-z][a-z0-9+.-]{1,15}://", re.IGNORECASE)
@@ -54,7 +54,10 @@ _ENCRYPTED = re.compile(
 _REGEX = re.compile(r"\\[wdsbWDSB.]|\[\^|\[[A-Za-z0-9]-[A-Za-z0-9]|\(\?[:=!iP<]|\.\*|\.\+|\]\{?\+?|\{\d+,\d*\}|\|\w+\|")
 _SELECTOR = re.compile(r"^[#.][A-Za-z][\w-]*$|^(?:input|//)\W|^\[\w+=|^@\w+$|^--?[a-z][\w-]*$")
 _HEADER = re.compile(r"^(?:[Xx]-[A-Za-z-]+|Authorization|Bearer|Basic|Cookie|Set-Cookie|Content-Type)$")
-_IDENTIFIER = re.compile(r"^[a-z]+(?:_[a-z]+)+$|^[a-z]+(?:[A-Z][a-z]+)+$")
+_IDENTIFIER = re.compile(r"^[a-z]+(?:_[a-z]+)+$|^[A-Za-z][a-z]*(?:[A-Z]+[a-z]+)+$")
+_OWN_WORDS = words("super dev default prod local my very top ultra demo internal shared")
+_SECRET_PATH = re.compile(r"^[a-z][a-z_-]*(?:/[a-z][a-z_-]*)+$")
+_LABEL = re.compile(r"^[A-Z][a-z]+$")
 _NAME_OF_VARIABLE = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
 _CONSTANT = re.compile(
     r"^(?:true|false|yes|no|on|off|none|null|nil|undefined|nan|required|optional|enabled?|disabled?|auto|default|unset|unknown|any|all"
@@ -66,17 +69,17 @@ _CONSTANT = re.compile(
 )
 _SAMPLE = re.compile(
     r"^<.*>$|<[\w .-]+>|^\[[\w .-]+\]$|\.{3}|…|x{4,}|^x+$|\*{2,}"
-    r"|(?:^|[^a-z])(?:your|example|placeholder|dummy|fake|sample|todo|tbd|fixme|foo(?:bar)?|replace|insert|redacted|notreal|not[-_ ]?a[-_ ]?real"
-    r"|not[-_ ]?real|some[-_ ]?(?:secret|token|password|key)|enter|fill|put|my[-_](?:secret|token|password|api[-_]?key|key|pass))(?:$|[^a-z])"
+    r"|(?:^|[-_ .:/<\[(])(?:your|dummy|fake|sample|todo|tbd|fixme|foo(?:bar)?|replace|insert|redacted|notreal|not[-_ ]?a?[-_ ]?real"
+    r"|some[-_ ]?(?:secret|token|password|key)|enter|fill|put|my[-_](?:secret|token|password|api[-_]?key|key|pass))(?:$|[-_ .:/>\])!\d])"
     r"|your[-_ ]?(?:api|secret|token|pass|own|key|jwt|access)|example|placeholder|replace[-_ ]?(?:me|with|this)"
     r"|(?:^|[-_ ])(?:here|goes[-_ ]?here)$|change[-_ ]?(?:me|this|it)\b|^change[-_ ]|change[-_]?in[-_]?prod"
-    r"|must[-_ ]be[-_ ](?:changed|set)|set[-_ ]?(?:me|this|in)\b"
-    r"|sk-no-key|no[-_]key[-_]required|lorem|dummies|deadbeef",
+    r"|must[-_ ]be[-_ ](?:changed|set)|set[-_ ]?(?:me|this|in)\b|sk-no-key|no[-_]key[-_]required|lorem|deadbeef",
     re.IGNORECASE,
 )
+_MADE_UP_TOKEN = re.compile(r"example|placeholder|your|redacted|dummy|changeme|x{6,}|\.{3}|<|\*{3}", re.IGNORECASE)
 _ONLY_CHANGE = re.compile(r"^(?:please[-_ ]?)?change[-_ ]?(?:me|this|it)?\w*[!\d]*$", re.IGNORECASE)
 _CHANGE = re.compile(
-    r"[-_ ]?(?:please[-_ ]?)?(?:change|replace)[-_ ]?(?:me|this|it)?(?:[-_ ]?(?:in|for|before)[-_ ]?\w+)*[!]*$",
+    r"[-_ ]?(?:please[-_ ]?)?(?:change|replace)[-_ ]?(?:me|this|it)?(?:[-_ ]?(?:in|for|before)[-_ ]?\w{1,30}){0,2}!*$",
     re.IGNORECASE,
 )
 _TRIAL = re.compile(r"(?:^|[^a-z])(?:test|tests|testing|mock|mocked|stub|unittest|pytest)(?:$|[^a-z])", re.IGNORECASE)
@@ -120,6 +123,11 @@ def is_sample(value: str, *, trial: bool = True) -> bool:
     return bool(_SAMPLE.search(value) or (trial and _TRIAL.search(value)))
 
 
+def is_made_up(token: str) -> bool:
+    """The same for what has the form of a provider's token: letters drawn at random spell short words too."""
+    return bool(_MADE_UP_TOKEN.search(token))
+
+
 def is_template(value: str) -> bool:
     """Filled in, named or fetched elsewhere."""
     return bool(_REFERENCE.search(value) or _MASK.search(value))
@@ -134,7 +142,7 @@ def is_random(text: str, least: int = 16) -> bool:
 
 
 def _refers(value: str) -> bool:
-    tests = (_REFERENCE, _CALL, _HASH, _UUID, _PATH, _PUBLIC_KEY, _SELECTOR, _HEADER, _URL)
+    tests = (_SECRET_PATH, _REFERENCE, _CALL, _HASH, _UUID, _PATH, _PUBLIC_KEY, _SELECTOR, _HEADER, _URL)
     return bool(
         _MASK.search(value) or any(test.search(value) for test in tests) or (_REGEX.search(value) and len(value) < 200)
     )
@@ -188,12 +196,15 @@ def _strong_enough(value: str, name: CredentialName, place: str, fallback: bool)
         )
     if _is_own_name(value, parts, name, place, fallback):
         return False
-    if place == CODE and not fallback and name.kind != "secret" and _IDENTIFIER.match(value) and credential_name(value):
+    if place == CODE and not fallback and _names_another(value, parts, name):
         return False
     if name.kind == "password":
         if place == CODE and not fallback and not has_digit and not symbol and set(parts) <= _VOCABULARY:
             return value in _WEAK and not name.constant
-        return len(value) >= 3 and (value.lower() in _WEAK or not _CONSTANT.match(value))
+        shortest = 2 if place == SETTING and has_digit else 3
+        return len(value) >= shortest and (value.lower() in _WEAK or not _CONSTANT.match(value))
+    if _LABEL.match(value) and not fallback:
+        return False
     if _CONSTANT.match(value):
         return fallback and value in _WEAK and name.kind == "secret"
     if fallback or place == SETTING:
@@ -207,6 +218,13 @@ def _strong_enough(value: str, name: CredentialName, place: str, fallback: bool)
 
 def _telling(value: str, has_digit: bool, symbol: bool) -> bool:
     return len(value) >= 8 and has_digit and symbol
+
+
+def _names_another(value: str, parts: list[str], name: CredentialName) -> bool:
+    """``ACCESS_KEY = "aws_access_key_id"``: an identifier that is itself called like a credential."""
+    if not _IDENTIFIER.match(value) or not (credential_name(value) or credential_name(value.replace("_id", ""))):
+        return False
+    return name.kind != "secret" or (name.constant and not _OWN_WORDS & set(parts))
 
 
 def _is_own_name(value: str, parts: list[str], name: CredentialName, place: str, fallback: bool) -> bool:

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Iterator, Mapping, NamedTuple, Optional
 
-from .literal_values import is_random, is_sample
+from .literal_values import is_made_up, is_random
 
 _START = r"(?<![A-Za-z0-9_])"
 _END = r"(?![A-Za-z0-9])"
@@ -69,7 +69,7 @@ FORMATS: Mapping[str, tuple[str, str, str]] = {
     "nvidia-key": ("api_key", "nvapi-", rf"nvapi-{_B64}{{60,70}}"),
     "npm-token": ("token", "npm_", r"npm_[A-Za-z0-9]{36}" + _END),
     "pypi-token": ("token", "pypi-AgE", rf"pypi-AgE{_B64}{{50,}}"),
-    "telegram-token": ("token", ":AA", rf"[0-9]{{8,10}}:AA{_B64}{{33}}(?![A-Za-z0-9_-])"),
+    "telegram-token": ("token", ":AA", rf"(?<!\d)[0-9]{{8,10}}:AA{_B64}{{33}}(?![A-Za-z0-9_-])"),
     "sendgrid-key": ("api_key", "SG.", rf"SG\.{_B64}{{22}}\.{_B64}{{43}}"),
     "twilio-key": ("api_key", "SK", r"SK[0-9a-f]{32}" + _END),
     "mailgun-key": ("api_key", "key-", r"key-[0-9a-f]{32}" + _END),
@@ -102,7 +102,7 @@ SHORTEST = 20
 
 _BEGINNING = re.compile("|".join(map(re.escape, BEGINNINGS)))
 _FORMS = tuple(
-    (rule, kind, tuple(beginnings.split()), re.compile(_START + form))
+    (rule, kind, tuple(beginnings.split()), re.compile(form if form.startswith("(?<") else _START + form))
     for rule, (kind, beginnings, form) in FORMATS.items()
 )
 _PREFIX = re.compile(r"^(?:[A-Za-z]{2,8}[-_])(?:[a-z0-9]{2,8}[-_])?")
@@ -142,7 +142,7 @@ def _made_up(text: str, rule: str) -> Optional[bool]:
     if rule == "json-web-token":
         return _is_web_token(text)
     body = _PREFIX.sub("", text)
-    if is_sample(text) or "EXAMPLE" in text:
+    if is_made_up(text):
         return True
     if rule in (
         "nats-seed",

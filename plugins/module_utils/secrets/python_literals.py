@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import warnings
 from bisect import bisect_left
 from typing import Iterator, Optional, Sequence
@@ -19,14 +20,13 @@ from ..fleet.source_file import collector_paused
 from .credential_names import CredentialName, credential_name, words
 from .literal_values import CODE, SETTING, assess
 from .scan_hits import Hit
-from .text_lines import PROGRAM, TEXT, assignments, by_form, windows
+from .text_lines import PROGRAM, TEXT, assignments, by_form, on_command_lines, windows
 
-LARGEST = 2 * 1024 * 1024
-"""Bytes; a larger program is read line by line."""
+LARGEST = 2 * 1024 * 1024 if sys.version_info >= (3, 11) else 128 * 1024
+"""Characters; a larger program is read line by line. Before 3.11 nothing bounds the depth of the tree that
+Python makes, and from twice this length on it can be deep enough to end the process."""
 
-_DEEP = re.compile(r"[(\[{][\s(\[{]{60}|(?:[-~+]|\bnot\b)\s*(?:[-~+]\s*){60}")
-_LONG_CHAIN = 2_000
-"""Operators or calls in one statement, beyond which no tree is made of it: trees are walked recursively."""
+_DEEP = re.compile(r"[(\[{][\s(\[{]{60}")
 
 _ASKING = re.compile(
     r"get|env|config|setting|option|default|param|secret|^pop$|^var$|^read|^field|^arg|^conf$|^str$", re.IGNORECASE
@@ -61,6 +61,9 @@ _KEYED = {
     "HTTPBasicAuth": 1,
     "HTTPDigestAuth": 1,
     "BasicAuth": 1,
+    "PlainCredentials": 1,
+    "PlainTextAuthProvider": 1,
+    "UsernamePasswordCredential": 1,
     "login": 1,
     "set_password": 0,
     "URLSafeTimedSerializer": 0,
@@ -70,7 +73,7 @@ _KEYED = {
 _JWT = frozenset({"encode", "decode"})
 _EXPLAINING = re.compile(r"DOCUMENTATION|EXAMPLE|USAGE|^RETURN$|HELP|epilog|docstring|readme", re.IGNORECASE)
 _ENUMS = re.compile(r"(?:Enum|Flag|Choices)$")
-_EMBEDDED = re.compile(r"[A-Za-z_\-\"']\s{0,3}[=:]|--|://|-p|-a|-u|login|identified", re.IGNORECASE)
+_EMBEDDED = re.compile(r"[A-Za-z_\-\"']\s{0,3}[=:]|--|://|-p|-a|-u|login|identified|password\s", re.IGNORECASE)
 
 _Named = Optional[CredentialName]
 
@@ -145,7 +148,8 @@ class _Reader:
                 return
             if not enum:
                 for target in node.targets:
-                    self.give(_name_of(target), node.value, CODE, "assigned-value")
+                    for name, value in _paired(target, node.value):
+                        self.give(name, value, CODE, "assigned-value")
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
             rule = "default-value" if in_class else "assigned-value"
             self.give(_name_of(node.target), node.value, SETTING if in_class else CODE, rule, in_class)
@@ -211,6 +215,8 @@ class _Reader:
                     "default-value",
                     "set" not in function or function == "setdefault",
                 )
+        elif len(node.args) >= 2 and _ASKING.search(function):
+            self.give(None, node.args[1], SETTING, "default-value", True)
         elif named and function in ("setenv", "putenv") and len(node.args) >= 2:
             self.give(named, node.args[1], SETTING, "assigned-value")
         place = _KEYED.get(function)
@@ -257,7 +263,7 @@ class _Reader:
                 text = str(number)
             if siblings is not None and text == text.lower() and text.isalpha() and not _beside_an_account(siblings):
                 continue
-            if rule == "comparison" and not (any(map(str.isdigit, text)) or "-" in text or "_" in text):
+            if rule == "comparison" and not (any(map(str.isdigit, text)) or (called.kind != "token" and "-" in text)):
                 continue
             state = assess(text, called, SETTING if is_fallback and place != CODE else place, fallback=is_fallback)
             if state and not (rule == "comparison" and state == "sample"):
@@ -312,6 +318,8 @@ class _Reader:
                     explained = any(one.lineno <= number <= (one.end_lineno or 0) for one in self.explanations)
                     inside = any(a == number == c and b <= hit.start < (d or 0) for a, b, c, d in fallback_lines)
                     self.found.append(hit._replace(fallback=hit.fallback or inside, prose=explained))
+                if '", "-' in line or "', '-" in line:
+                    self.found += on_command_lines(number, line, PROGRAM)
                 if text.lstrip().startswith("#"):
                     self.found += assignments(number, line, TEXT)
         return self.found
@@ -355,6 +363,15 @@ def _literals(value: ast.expr, name: _Named, fallback: bool) -> Iterator[tuple[a
         yield from _literals(value.value, name, fallback)
     elif isinstance(value, ast.Call):
         yield from _literals_of_call(value, name, fallback)
+
+
+def _paired(target: ast.expr, value: ast.expr) -> Iterator[tuple[_Named, ast.expr]]:
+    """``user, password = "a", "b"`` is two assignments."""
+    if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
+        for one, given in zip(target.elts, value.elts):
+            yield _name_of(one), given
+    else:
+        yield _name_of(target), value
 
 
 def _literals_of_call(value: ast.Call, name: _Named, fallback: bool) -> Iterator[tuple[ast.expr, _Named, bool]]:

@@ -57,7 +57,7 @@ _KEPT_COPY = re.compile(
 )
 _DOCUMENT = re.compile(r"\.(?:md|mdx|markdown|rst|adoc|html?|textile|org|tex)$", re.IGNORECASE)
 _SAMPLE_FILE = re.compile(
-    r"[._-](?:example|sample|template|tmpl|tpl|dist|defaults?\.example)(?:\.|$)|^(?:example|sample|template)[._-]",
+    r"[._-](?:example|sample|template|tmpl|tpl|dist|defaults?\.example)(?:\.|$)|^(?:examples?|samples?|templates?)[._-]",
     re.IGNORECASE,
 )
 _SAMPLE_FOLDERS = frozenset({"examples", "example", "samples", "sample"})

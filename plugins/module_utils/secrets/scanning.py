@@ -82,7 +82,7 @@ def _hits(file: ScannedFile, text: str, lines: Sequence[str], numbers: Sequence[
         return hits if hits is not None else list(find(lines, numbers, PROGRAM))
     hits = list(find(lines, numbers, file.style))
     if file.style in (YAML, JSON):
-        hits += find_together(lines, numbers)
+        hits += find_together(lines, numbers, file.style == YAML)
     return hits
 
 

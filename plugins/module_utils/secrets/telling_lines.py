@@ -62,7 +62,7 @@ _WORDS: Mapping[str, _Check] = {
     "auth=": None,
     "auth =": None,
     "basicauth": None,
-    ".login(": None,
+    "login": None,
     "fernet(": None,
     "aesgcm(": None,
     "hmac.": None,

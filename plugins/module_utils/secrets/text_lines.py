@@ -19,6 +19,9 @@ from .provider_tokens import tokens
 from .scan_hits import Hit
 from .telling_lines import is_telling
 
+MOST_NAMES = 300
+"""Names of credentials that are looked at in one line, or one piece of a huge one."""
+
 LONGEST_LINE = 20_000
 """Characters; what follows is left to :func:`windows`."""
 
@@ -32,7 +35,7 @@ _NAMED = re.compile(
     r"\s{0,20}(?P<sign>:=|=>|===?|!==?|=|:)\s{0,20}(?=\S)"
 )
 _ANNOTATION = re.compile(r"[A-Za-z_][\w.]{0,30}(?:\[[\w., \[\]]{0,60}\])?(?:\s?\|\s?\w+)?\s?=\s?(?=[\"'bru])")
-_EXPRESSION = re.compile(r"\$\{(?P<name>[A-Za-z_]\w{0,80}):?[-=](?P<value>[^{}$]{1,300})\}")
+_EXPRESSION = re.compile(r"\$\{(?P<name>[A-Za-z_]\w{0,80}|\d):?[-=](?P<value>[^{}$]{1,300})\}")
 _FILTER = re.compile(
     r"(?P<name>[A-Za-z_][\w.]{0,80})['\")\s]{0,5}\|\s*(?:default|d)\(\s*(?P<quote>['\"])(?P<value>[^'\"]{1,300})(?P=quote)"
 )
@@ -59,6 +62,7 @@ _COMMANDS = tuple(
         r"(?i:^\s*(?:requirepass|masterauth|user_password|sasl_password)\s+)(?P<quote>[\"']?)(?P<value>[^\s\"']{3,100})(?P=quote)\s*$",
         r"(?i:\bmachine\s+\S{1,100}\s+login\s+\S{1,100}\s+password\s+)(?P<quote>[\"']?)(?P<value>[^\s\"']{3,100})",
         r"\becho\s+(?:-n\s+)?(?P<quote>[\"']?)(?P<value>[^\s\"'|]{3,100})(?P=quote)\s*\|\s*(?:sudo\s+-S|passwd|docker\s+login)",
+        r"(?i:\bconvertto-securestring\s+(?:-string\s+)?)(?P<quote>[\"'])(?P<value>[^\"'\n]{3,100})(?P=quote)",
         r"\bchpasswd\s*<<<\s*(?P<quote>[\"']?)\w+:(?P<value>[^\s\"']{3,100})|\becho\s+[\"']?\w+:(?P<also>[^\s\"'|]{3,100})[\"']?\s*\|\s*chpasswd",
     )
 )
@@ -66,8 +70,9 @@ _DOCKER_SPACE = re.compile(
     r"^\s*(?:ENV|LABEL)\s+(?P<name>[A-Za-z_]\w{0,80})\s+(?P<quote>[\"']?)(?P<value>[^\s\"'=]{3,200})(?P=quote)\s*$"
 )
 _HEADER = re.compile(
-    r"(?i:authorization[\"']?\s{0,4}[:=,]\s{0,4}\\?[\"']?\s{0,4}(?P<scheme>bearer|basic|token|apikey|bot))\s+(?P<value>[A-Za-z0-9._~+/=:-]{6,2000})"
+    r"(?i:authorization[\"']?\s{0,4}[:=,\s]\s{0,4}\\?[\"']?\s{0,4}(?P<scheme>bearer|basic|token|apikey|bot))\s+(?P<value>[A-Za-z0-9._~+/=:-]{6,2000})"
 )
+_NAMED_HEADER = re.compile(r"(?<![\w-])(?P<name>[Xx]-[\w-]{2,40}):\s{0,4}(?P<value>[^\s\"'$<{]{6,300})")
 _ADDRESS = re.compile(
     r"(?<![\w.+-])(?P<scheme>[a-z][a-z0-9+.-]{1,30})://(?P<user>[^\s:/@\"'`<>{}$\\]{0,80}):(?P<value>[^\s/@\"'`\\]{1,200})@(?P<host>[^\s/\"'`]{0,200})"
 )
@@ -140,6 +145,8 @@ def by_form(lines: Sequence[str], number: int, line: str) -> Iterator[Hit]:
         yield from _private_keys(lines, number, line)
     if "uthorization" in line or "UTHORIZATION" in line:
         yield from _headers(number, line)
+    if "X-" in line or "x-" in line:
+        yield from _named_headers(number, line)
     if "${" in line:
         yield from _expressions(number, line)
     sealed = _SEALED.search(line)
@@ -158,6 +165,8 @@ def addresses(number: int, line: str) -> Iterator[Hit]:
 
 def _password_in_address(user: str, value: str, host: str) -> Optional[str]:
     if re.search(r"[{}$]|%[sdr(]|^\*+$|\[|\(", value) or "|" in value:
+        return None
+    if "[" in user:
         return None
     if is_sample(value, trial=False) or "<" in value or is_sample(user, trial=False):
         return SAMPLE
@@ -206,6 +215,13 @@ def _headers(number: int, line: str) -> Iterator[Hit]:
             )
 
 
+def _named_headers(number: int, line: str) -> Iterator[Hit]:
+    for found in _NAMED_HEADER.finditer(line):
+        name = credential_name(found["name"])
+        if name:
+            yield from _one(_assessed(number, line, *found.span("value"), name, CODE, "authorization-header"))
+
+
 def _basic(value: str) -> Optional[str]:
     try:
         decoded = base64.b64decode(value + "=" * (-len(value) % 4), validate=True).decode("utf-8")
@@ -236,13 +252,14 @@ def _name_before(line: str, column: int) -> Optional[CredentialName]:
 def assignments(number: int, line: str, style: str) -> Iterator[Hit]:
     """What a line gives to something that is called like a credential."""
     place = _PLACES[style]
-    taken = 0
+    taken = named = 0
     for found in _NAMED.finditer(line):
-        if found.start() < taken:
-            continue
-        name = credential_name(found["name"])
+        name = credential_name(found["name"]) if found.start() >= taken else None
         if name is None:
             continue
+        named += 1
+        if named > MOST_NAMES:
+            break
         sign = found["sign"]
         annotated = _ANNOTATION.match(line, found.end()) if sign == ":" and style in (PROGRAM, TEXT) else None
         span = _value(line, annotated.end() if annotated else found.end(), style, found)
@@ -254,7 +271,7 @@ def assignments(number: int, line: str, style: str) -> Iterator[Hit]:
             taken = span[1]
             yield hit
     yield from _fallbacks(number, line, style)
-    yield from _on_command_lines(number, line, style)
+    yield from on_command_lines(number, line, style)
 
 
 def _fallbacks(number: int, line: str, style: str) -> Iterator[Hit]:
@@ -276,7 +293,8 @@ def _fallbacks(number: int, line: str, style: str) -> Iterator[Hit]:
                 )
 
 
-def _on_command_lines(number: int, line: str, style: str) -> Iterator[Hit]:
+def on_command_lines(number: int, line: str, style: str) -> Iterator[Hit]:
+    """Options and arguments of programs, as a shell or a list has them."""
     if "-" in line:
         for found in _OPTION.finditer(line):
             name = credential_name(found["name"])
@@ -284,8 +302,9 @@ def _on_command_lines(number: int, line: str, style: str) -> Iterator[Hit]:
             if name and not value.startswith(("-", "$", "%", "<", "{", "[", "=")) and "=" not in value[:1]:
                 place = PROSE if style == TEXT else CODE if found["quote"] is None and style != SHELL else SETTING
                 yield from _one(_assessed(number, line, *found.span("value"), name, place, "command-argument"))
+    words = line.translate(_LIST_TO_WORDS) if '"-' in line or "'-" in line else line
     for form in _COMMANDS:
-        for found in form.finditer(line):
+        for found in form.finditer(words):
             group = "value" if found["value"] else "also"
             yield from _one(_assessed(number, line, *found.span(group), _PASSWORD, SETTING, "command-argument"))
     space = _DOCKER_SPACE.match(line) if style == SHELL else None
@@ -296,6 +315,8 @@ def _on_command_lines(number: int, line: str, style: str) -> Iterator[Hit]:
 
 
 _COMPARING = ("==", "===", "!=", "!==")
+_LIST_TO_WORDS = str.maketrans(dict.fromkeys("[]\"',", " "))
+"""``["redis-cli", "-a", …]`` as one would type it; columns stay."""
 _AUTHORIZATION = CredentialName("authorization", ("authorization",))
 _PASSWORD = CredentialName("password", ("password",))
 
@@ -322,7 +343,8 @@ def _assessed(
 def _value(line: str, start: int, style: str, found: re.Match[str]) -> Optional[tuple[int, int]]:
     """Where the value that begins at ``start`` stands, without its quotes; None where none is written out."""
     sign = found["sign"]
-    quoted = _QUOTED.match(line, start)
+    wrapped = _WRAPPED.match(line, start) if style == PROGRAM else None
+    quoted = _QUOTED.match(line, wrapped.end() if wrapped else start)
     if quoted:
         if quoted["escaped"]:
             return quoted.span("inner")
@@ -338,7 +360,11 @@ def _value(line: str, start: int, style: str, found: re.Match[str]) -> Optional[
         ):
             return None if not after.startswith("+") else quoted.span("value")
         return quoted.span("value")
-    bare = _BARE[style]
+    before = line[found.start() - 1 : found.start()]
+    if before in ("'", '"') and not found["quote"] and sign == "=":
+        end = line.find(before, start)
+        return (start, end) if end > start else None
+    bare = _BARE[TEXT if style == JSON and sign == "=" else style]
     if bare is None:
         return None
     if style == SHELL and (sign != "=" or line[found.end() - 1 : found.end()].isspace()):
@@ -348,7 +374,8 @@ def _value(line: str, start: int, style: str, found: re.Match[str]) -> Optional[
             return None
         if line[start] in "{[&*>|":
             return None
-        bare = _IN_FLOW if "{" in line[:start] or "[" in line[:start] else bare
+    if style in (YAML, ENVIRONMENT) and ("{" in line[:start] or "[" in line[:start]):
+        bare = _IN_FLOW
     if style == TEXT and sign == ":" and not found["quote"] and line[start - 1 : start] != " ":
         return None
     match = bare.match(line, start)
@@ -366,12 +393,15 @@ _QUOTED = re.compile(
     r"(?P<prefix>[bBrRuUfF@]{0,2})(?:(?P<triple>\"\"\"|''')|(?P<escaped>\\[\"'])(?P<inner>(?:(?!\\[\"']).){0,2000})(?P=escaped)"
     r"|(?P<quote>[\"'`])(?P<value>(?:\\.|(?!(?P=quote))[^\\]){0,2000})(?P=quote))"
 )
+_WRAPPED = re.compile(
+    r"(?:\[\]byte|&?str(?:ing)?|String|SecretStr|bytes|Buffer\.from|new \w{1,30}|b64decode)\(\s*(?=[\"'])"
+)
 _NUMBER = re.compile(r"\d{4,20}(?=\s*(?:[,;)}#]|$))")
 _IN_FLOW = re.compile(r"[^,}\]#\s][^,}\]#]{0,300}")
 _BARE = {
-    YAML: re.compile(r"(?:(?! #).){1,2000}"),
-    ENVIRONMENT: re.compile(r"(?:(?!\s[#;]).){1,2000}"),
-    SHELL: re.compile(r"(?:\\.|[^\s;&|<>()\"'`\\]){1,2000}"),
+    YAML: re.compile(r"(?:(?! #).){1,600}"),
+    ENVIRONMENT: re.compile(r"(?:(?!\s[#;]).){1,600}"),
+    SHELL: re.compile(r"(?:\\.|[^\s;&|<>()\"'`\\]){1,600}"),
     JSON: _NUMBER,
     PROGRAM: _NUMBER,
     TEXT: re.compile(r"[^\s\"'`,;<>()]{3,300}"),

@@ -8,105 +8,111 @@ Read by indentation and not by a parser: templates, broken files and hosts witho
 from __future__ import annotations
 
 import re
-from typing import Iterator, Sequence
+from typing import Iterator, Optional, Sequence
 
 from .credential_names import CredentialName, credential_name
 from .literal_values import CODE, SETTING, assess, is_template
 from .scan_hits import Hit
 
 _NAME = re.compile(
-    r"^\s*[-{\s]*[\"']?(?:name|key|variable|env|Name|Key)[\"']?\s*:\s*[\"']?(?P<name>[A-Za-z_][\w.-]{0,80})[\"']?\s*[,}]?\s*(?:#.*)?$"
+    r"^[-{\s]*[\"']?(?:[Nn]ame|[Kk]ey|variable|env)[\"']?\s?:\s{0,9}[\"']?(?P<name>[A-Za-z_][\w.-]{0,80})[\"']?$"
 )
-_VALUE = re.compile(
-    r"^\s*[-{\s]*[\"']?(?:value|default|Value|Default)[\"']?\s*:\s*(?P<quote>[\"'])?(?P<value>(?(quote)[^\"']*|[^\s#,}][^#,}]*?))(?(quote)[\"'])\s*[,}]?\s*(?:#.*)?$"
-)
+_VALUE = re.compile(r"^[-{\s]*[\"']?(?:[Vv]alue|[Dd]efault)[\"']?\s?:\s{0,9}(?P<value>.+)$")
 _ON_ONE_LINE = re.compile(
-    r"[\"']?(?:name|key|variable)[\"']?\s*:\s*[\"']?(?P<name>[A-Za-z_][\w.-]{0,80})[\"']?\s*,\s*[\"']?value[\"']?\s*:\s*"
+    r"[\"']?(?:name|key|variable)[\"']?\s?:\s{0,9}[\"']?(?P<name>[A-Za-z_][\w.-]{0,80})[\"']?\s{0,9},\s{0,9}[\"']?value[\"']?\s?:\s{0,9}"
     r"(?P<quote>[\"'])?(?P<value>(?(quote)[^\"']{1,300}|[^\s,}\"']{1,300}))",
     re.IGNORECASE,
 )
-_OPENED = re.compile(
-    r"^(?P<indent>[\s-]*)[\"']?(?P<name>[A-Za-z_][\w.-]{0,80})[\"']?\s*:\s*(?P<block>[|>][0-9+-]{0,2})?\s*(?P<list>\[)?\s*(?:#.*)?$"
-)
-_ITEM = re.compile(
-    r"^\s*-\s+(?P<quote>[\"'])?(?P<value>(?(quote)[^\"']*|[^\s#\"'{\[][^#]*?))(?(quote)[\"'])\s*,?\s*(?:#.*)?$|^\s*(?P<q>[\"'])(?P<bare>[^\"']+)(?P=q)\s*,?\s*$"
-)
-_ENTRY = re.compile(
-    r"^\s*[\"']?[\w.-]{1,80}[\"']?\s*:\s*(?P<quote>[\"'])?(?P<value>(?(quote)[^\"']*|[^\s#\"'{\[|>&*!][^#]*?))(?(quote)[\"'])\s*,?\s*(?:#.*)?$"
-)
-_WORD = re.compile(r"^\s*-?\s*[\"']?(?P<option>--?[a-z][a-z-]{2,40})[\"']?\s*,?\s*$")
+_OPENED = re.compile(r"^[\"']?(?P<name>[A-Za-z_][\w.-]{0,80})[\"']?\s?:\s{0,9}(?P<block>[|>][0-9+-]{0,2})?\[?$")
+_ENTRY = re.compile(r"^[\"']?[\w.-]{1,80}[\"']?\s?:\s{1,9}(?P<value>[^{\[|>&*!].*)$")
+_OPTION = re.compile(r"^--?[a-z][a-z-]{2,40}$")
 
 MOST_BELOW = 40
 """Lines below a name that are looked at."""
 
+LONGEST = 2_000
+"""Characters of a line."""
 
-def find_together(lines: Sequence[str], numbers: Sequence[int]) -> Iterator[Hit]:
+
+def find_together(lines: Sequence[str], numbers: Sequence[int], entries: bool) -> Iterator[Hit]:
+    """``entries`` says whether what stands below the name of several credentials may be a mapping of them."""
     for number in numbers:
         line = lines[number - 1]
-        if len(line) > 2000:
+        if len(line) > LONGEST:
             continue
         for found in _ON_ONE_LINE.finditer(line):
-            yield from _hit(number, found, found["name"])
-        named = _NAME.match(line)
+            yield from _given(number, line, credential_name(found["name"]), found["value"], "assigned-value")
+        told = _told(line)
+        named = _NAME.match(told)
         if named:
-            for other in (number + 1, number - 1, number + 2):
-                if 1 <= other <= len(lines):
-                    value = _VALUE.match(lines[other - 1][:2000])
-                    if value:
-                        yield from _hit(other, value, named["name"])
-                        break
-        opened = _OPENED.match(line)
-        name = credential_name(opened["name"]) if opened else None
-        if opened and name:
-            yield from _below(lines, number, len(opened["indent"]), name, bool(opened["block"]))
-        option = _WORD.match(line)
-        if option and number < len(lines):
-            called = credential_name(option["option"].lstrip("-"))
-            item = _ITEM.match(lines[number][:2000])
-            if called and item and not (item["value"] or "").startswith("-"):
-                yield from _assessed(number + 1, item, "value" if item["value"] else "bare", called, "command-argument")
+            yield from _beside(lines, number, credential_name(named["name"]))
+        item = told[1:].lstrip() if told.startswith("-") and not told.startswith("--") else told
+        opened = _OPENED.match(item)
+        if opened and opened["name"] != "secrets":
+            indent = len(line) - len(line.lstrip()) + len(told) - len(item)
+            yield from _below(lines, number, indent, credential_name(opened["name"]), bool(opened["block"]), entries)
+        option = _unquoted(item)
+        if _OPTION.match(option) and number < len(lines):
+            value = _unquoted(_item(_told(lines[number])))
+            if not value.startswith("-"):
+                yield from _given(
+                    number + 1, lines[number], credential_name(option.lstrip("-")), value, "command-argument"
+                )
 
 
-def _below(lines: Sequence[str], number: int, indent: int, name: CredentialName, block: bool) -> Iterator[Hit]:
-    for below in range(number + 1, min(number + 1 + MOST_BELOW, len(lines) + 1)):
-        line = lines[below - 1][:2000]
-        if not line.strip():
+def _beside(lines: Sequence[str], number: int, name: Optional[CredentialName]) -> Iterator[Hit]:
+    """``value:`` in the lines around ``name:``."""
+    for other in (number + 1, number - 1, number + 2):
+        if 1 <= other <= len(lines):
+            value = _VALUE.match(_told(lines[other - 1]))
+            if value:
+                yield from _given(other, lines[other - 1], name, _unquoted(value["value"]), "assigned-value")
+                return
+
+
+def _below(
+    lines: Sequence[str], number: int, indent: int, name: Optional[CredentialName], block: bool, entries: bool
+) -> Iterator[Hit]:
+    for below in range(number + 1, min(number + 1 + MOST_BELOW, len(lines) + 1)) if name else ():
+        line = lines[below - 1]
+        told = _told(line)
+        if not told:
             continue
         deep = len(line) - len(line.lstrip())
-        if deep < indent or (deep == indent and not line.lstrip().startswith("-")):
+        if name is None or deep < indent or (deep == indent and not told.startswith("-")):
             return
         if block:
-            value = line.strip()
-            if "-----" not in value and ":" not in value and "=" not in value[:-2]:
-                state = assess(value, name, SETTING)
-                if state:
-                    yield Hit(below, deep, len(line), name.kind, "assigned-value", "_".join(name.words), state)
+            if "-----" not in told and ":" not in told and "=" not in told[:-2]:
+                yield from _given(below, line, name, told, "assigned-value")
             return
-        item = _ITEM.match(line)
-        if item:
-            yield from _assessed(below, item, "value" if item["value"] is not None else "bare", name, "assigned-value")
-            continue
-        entry = (
-            _ENTRY.match(line)
-            if name.plural and name.kind in ("token", "api_key", "password") and name.words[-1] != "credentials"
-            else None
-        )
-        if entry:
-            yield from _assessed(below, entry, "value", name, "assigned-value", CODE)
+        if not name.plural:
+            return
+        entry = _ENTRY.match(told) if entries and name.words[-1] not in ("credentials", "secrets") else None
+        if told.startswith(("- ", '"', "'")) and ":" not in told:
+            yield from _given(below, line, name, _unquoted(_item(told)), "assigned-value")
+        elif entry:
+            yield from _given(below, line, name, _unquoted(entry["value"]), "assigned-value", CODE)
 
 
-def _hit(number: int, found: re.Match[str], called: str) -> Iterator[Hit]:
-    name = credential_name(called)
-    if name and found["value"]:
-        yield from _assessed(number, found, "value", name, "assigned-value")
+def _told(line: str) -> str:
+    """A line without its indentation, its comment, and the comma or bracket that ends an entry."""
+    return line[:LONGEST].partition(" #")[0].strip().rstrip(",}").rstrip()
 
 
-def _assessed(
-    number: int, found: re.Match[str], group: str, name: CredentialName, rule: str, place: str = SETTING
+def _item(told: str) -> str:
+    return told[2:].lstrip() if told.startswith("- ") else told
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0] else text
+
+
+def _given(
+    number: int, line: str, name: Optional[CredentialName], value: str, rule: str, place: str = SETTING
 ) -> Iterator[Hit]:
-    value = found[group]
-    if not value or "${" in value or is_template(value):
+    if name is None or not value or "${" in value or is_template(value):
         return
     state = assess(value, name, place)
     if state:
-        yield Hit(number, found.start(group), found.end(group), name.kind, rule, "_".join(name.words), state)
+        start = max(0, line.find(value))
+        yield Hit(number, start, start + len(value), name.kind, rule, "_".join(name.words), state)
