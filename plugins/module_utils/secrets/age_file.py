@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional, Sequence
 
 from ..age_keys import identities, library, required
+from . import credential_files
 from .documents import DocumentFile
 from .faults import SecretError
 
@@ -19,6 +20,8 @@ class AgeFile(DocumentFile):
 def decrypt(encrypted: bytes, identity_files: Sequence[str], where: str) -> bytes:
     """The plain content of an age file. Raises SecretError when no identity opens it."""
     age = library()
+    for file in identity_files:
+        credential_files.check_private(file)
     keys = identities(identity_files)
     if not keys:
         fix = "Name the file of one in `identity_files`"

@@ -22,6 +22,11 @@ def read(path: str, *, private: bool = True) -> Hidden:
     return Hidden(content.strip())
 
 
+def check_private(path: str) -> None:
+    """Raises SecretError as ``read`` does, for a file that somebody else reads."""
+    _content(path, private=True)
+
+
 def _content(path: str, private: bool) -> bytes:
     try:
         with open(path, "rb") as file:

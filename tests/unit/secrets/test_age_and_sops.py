@@ -128,6 +128,15 @@ def test_age_damaged_or_gone(tmp_path: Path, key: Key) -> None:
     assert refused(source).code == "unreadable"
 
 
+def test_age_with_an_identity_that_everybody_can_read(tmp_path: Path, key: Key) -> None:
+    source = age(tmp_path, key, f"a: {{value: {VALUE}}}")
+    key.file.chmod(0o644)
+    error = refused(source)
+    assert error.code == "unreadable"
+    assert error.where == str(key.file)
+    assert "chmod" in str(error)
+
+
 def test_age_without_identity(tmp_path: Path, key: Key) -> None:
     age(tmp_path, key, f"a: {{value: {VALUE}}}")
     file = str(tmp_path / "secrets.age")

@@ -84,6 +84,15 @@ def test_a_named_version_of_the_mount_spares_the_question(vault: Bed) -> None:
     ]
 
 
+def test_paths_with_other_letters(vault: Bed) -> None:
+    vault.put("räume/db 1+&=;", **{"kleines Wort": "here"})
+    vault.put_old("räume/db 1+&=;", value="there")
+    reader = source(vault)
+    found = reader.read(secrets("kv/räume/db 1+&=;:kleines Wort", "old/räume/db 1+&=;"))
+    assert [found["a0"].value.text(), found["a1"].value.text()] == ["here", "there"]
+    reader.close()
+
+
 def test_nothing_asked_for_nothing_opened(vault: Bed) -> None:
     reader = source(vault)
     reader.close()
