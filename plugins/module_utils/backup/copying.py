@@ -154,8 +154,9 @@ def _write(file: str, pieces: Iterable[Union[bytes, int]], modified: int) -> Non
 
 
 def write_text(file: str, text: str) -> None:
-    """Write a file of a backup under construction, for its owner to read."""
+    """Write a file of a backup under construction, for its owner to read. What has no UTF-8 (names of files may be any
+    bytes) becomes an escape, which JSON reads back."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as stream:
+    with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
         stream.write(text)
         os.fchmod(stream.fileno(), MODE)

@@ -377,7 +377,7 @@ def _archive_logs(
     for one in archived:
         for stretch in one.files:
             path = f"{LOGS}/{_plain_name(folder, os.path.basename(stretch['path']))}"
-            copier.adopt(path, source=one.log, kind="log", compared=SOURCE)
+            copier.adopt(path, source=paths.encode(os.fsencode(one.log)), kind="log", compared=SOURCE)
             described.append({"file": path, **{key: stretch[key] for key in _OF_AN_ARCHIVE}})
     for name in sorted(os.listdir(catalogue)):
         name = _plain_name(catalogue, name)

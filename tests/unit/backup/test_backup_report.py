@@ -524,3 +524,32 @@ def test_to_verify_nothing_is_no_success(host: SmallHost, capsys: pytest.Capture
     assert not host.destination.exists()
     host.make()
     assert main([*command, "--verify", "all"]) == 0
+
+
+@pytest.mark.parametrize("backup_type", ["full", "incremental"])
+def test_names_that_any_agent_can_choose_stop_no_backup(host: SmallHost, backup_type: str) -> None:
+    odd = (
+        b"\xff\xfe",
+        b"line\nbreak",
+        b"back\\slash",
+        b"-rf",
+        b"\x1b[2J",
+        b"%41",
+        b"SHA256SUMS",
+        b"catalogue",
+        b"a" * 200,
+    )
+    for folder, ending in ((host.state, b".json"), (host.papers, b".pdf"), (host.folder / "logs", b".log")):
+        for name in odd:
+            Path(os.fsdecode(os.fsencode(folder) + b"/" + name + ending)).write_bytes(b"{}\n")
+    host.make(backup_id="BACKUP_2026-01-31_020000")
+    made = host.make(
+        backup_id="BACKUP_2026-02-01_020000", backup_type=backup_type, log_paths=(str(host.folder),)
+    ).backup
+    assert made.report["problems"] == [] and verifying.verify(made) == []
+    for tool, sums in (("sha256sum", "SHA256SUMS"), ("md5sum", "MD5SUMS")):
+        assert (
+            subprocess.run([tool, "--check", "--quiet", "--strict", sums], cwd=made.folder, check=False).returncode == 0
+        )
+    sources = [copy["source"] for copy in made.report["catalogue"]]
+    assert len([source for source in sources if "%FF%FE" in source]) >= 2
