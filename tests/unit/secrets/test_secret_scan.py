@@ -106,7 +106,7 @@ def test_one_credential_is_one_finding():
 
 def test_two_processes_find_what_one_finds(tmp_path):
     made = corpus("development")
-    for copy in range(40):
+    for copy in range(50):
         made.write(tmp_path / f"copy{copy}")
     alone, together = scan(str(tmp_path), processes=1), scan(str(tmp_path), processes=2)
     assert alone.bytes > 1024 * 1024 and alone == together
