@@ -281,17 +281,19 @@ def _copy_states(
     own = {} if wish.host in wish.states else {wish.host: host_states(wish.root, wish.host, runner, clock)}
     hosts = {**wish.states, **own}
     text = json.dumps(agent_states.document(hosts, clock), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    # An agent may answer anything: what has no UTF-8 is written as an escape of JSON.
+    content = text.encode("utf-8", "backslashreplace")
     copy = Copy(
         path=f"{DATABASE}/agent_states_{date}.json",
         source="",
         kind="states",
-        digests=Digests.of(text.encode()),
+        digests=Digests.of(content),
         modified=int(clock.now() * 1e9),
         compared=ITSELF,
     )
     error = hosts[wish.host].get("error")
     problems = [{"path": wish.root, "kind": "states", "message": error}] if error else []
-    return copier.add(copy, [text.encode()]), problems
+    return copier.add(copy, [content]), problems
 
 
 def _copy_files(copier: Copier, wish: Wish, snapshot: str) -> list[dict[str, str]]:

@@ -68,7 +68,7 @@ def run_set(root: str, name: str, runner: Runner, clock: Clock) -> Ran:
             ran.status = PARTIAL
     ran.ended = timestamp(clock.now())
     text = json.dumps(ran.fields(), indent=2, ensure_ascii=False) + "\n"
-    durable.write_file(_note(root, name), text.encode(), 0o644)
+    durable.write_file(_note(root, name), text.encode("utf-8", "backslashreplace"), 0o644)
     return ran
 
 

@@ -553,3 +553,12 @@ def test_names_that_any_agent_can_choose_stop_no_backup(host: SmallHost, backup_
         )
     sources = [copy["source"] for copy in made.report["catalogue"]]
     assert len([source for source in sources if "%FF%FE" in source]) >= 2
+
+
+def test_what_an_agent_answers_stops_no_backup(host: SmallHost) -> None:
+    spiteful = {"dependencies": [], "state": {"answer": json.loads('"\\ud800 \\udcff"')}}
+    states = {"pc9": {"agents": {"Twin": spiteful}, "error": ""}}
+    made = host.make(states=states, backup_id="BACKUP_2026-01-31_020000").backup
+    file = Path(made.folder, "database/agent_states_2026-01-31.json")
+    assert json.loads(file.read_bytes())["hosts"]["pc9"]["agents"]["Twin"]["state"]["answer"] == "\ud800 \udcff"
+    assert verifying.verify(made) == []

@@ -134,6 +134,15 @@ def test_a_partial_backup_is_told_and_nothing_is_due_for_it(host: HostRoot) -> N
     assert host.ran("--due") == []
 
 
+def test_a_problem_with_a_name_of_any_bytes_is_noted(host: HostRoot) -> None:
+    host.declare(daily=DAILY)
+    (host.path / "logs").mkdir(exist_ok=True)
+    os.mkfifo(os.fsencode(host.path) + b"/logs/\xff\xfe.log")
+    partial = host.run("--set", "daily")
+    assert partial.returncode == 1 and "\\udcff\\udcfe.log" in partial.stdout, partial.stderr
+    assert host.note("daily")["status"] == "PARTIAL" and host.note("daily")["made"]
+
+
 def test_a_scrub_finds_damage_and_heals_it(host: HostRoot) -> None:
     host.declare(daily=DAILY, scrub={"at": "04:30", "make": "scrub"})
     assert host.ran("--set", "daily") == ["daily SUCCESS"]
