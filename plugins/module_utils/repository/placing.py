@@ -17,6 +17,7 @@ from .blocks import BlockReader, content
 from .destination import Destination
 from .entries import Content, Entry
 from .faults import DamagedError
+from .pouring import Pouring
 
 _DATABASE_COMPANIONS = (b"-wal", b"-shm", b"-journal")
 _PIECE = 1024 * 1024
@@ -42,6 +43,7 @@ class Placer:
 
     def __init__(self, reader: BlockReader, destination: Destination, base: str, linked: dict[str, tuple[str, bytes]]):
         self._reader, self.destination, self._base, self._linked = reader, destination, base, linked
+        self._pouring = Pouring()
         self.unsynced: list[int] = []
         self.folders: list[tuple[Entry, bytes]] = []
         self.warnings: list[str] = []
@@ -155,16 +157,7 @@ class Placer:
         return entry.content.size
 
     def _pour(self, file: int, wanted: Content, each_block: bool) -> None:
-        piece: object = b""
-        for piece in content(self._reader, wanted, each_block, with_md5=False):
-            if isinstance(piece, int):
-                os.lseek(file, piece, os.SEEK_CUR)
-            else:
-                rest = memoryview(piece)
-                while rest:
-                    rest = rest[os.write(file, rest) :]
-        if isinstance(piece, int):
-            os.ftruncate(file, wanted.size)
+        self._pouring.pour(file, wanted, content(self._reader, wanted, each_block, with_md5=False))
 
     def describe(self, descriptor: int, entry: Entry) -> None:
         """Give a file or folder the owner, mode, attributes and time of its entry."""
