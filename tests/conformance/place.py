@@ -49,7 +49,7 @@ class Place:
         self.address = address
         self.root = token
         self.ours = ours
-        self._ca_file = ca_file
+        self.ca_file = ca_file
         self._undo: list[Callable[[], object]] = []
 
     def ask(
@@ -85,7 +85,7 @@ class Place:
     def _connection(self, parts: Any, client: Optional[tuple[str, str]]) -> http.client.HTTPConnection:
         if parts.scheme == "http":
             return http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
-        context = ssl.create_default_context(cafile=self._ca_file)
+        context = ssl.create_default_context(cafile=self.ca_file)
         if client:
             context.load_cert_chain(*client)
         return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=30, context=context)

@@ -138,7 +138,13 @@ def test_e6_bodies_that_are_none(vault: Place) -> None:
     broken = vault.ask("POST", f"{mount}/x", b'{"a": ')
     assert broken.status == 400
     assert is_error(broken)
-    large = vault.ask("POST", f"{mount}/x", b'{"a": "' + b"x" * (33 * 1024 * 1024) + b'"}')
+    content = b'{"a": "' + b"x" * (33 * 1024 * 1024) + b'"}'
+    try:
+        large = vault.ask("POST", f"{mount}/x", content)
+    except OSError:
+        if vault.ours is not None:
+            raise
+        pytest.skip("this server closes the connection before its answer can be read")
     assert large.status == 413
 
 
