@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import decimal
 import hashlib
 import hmac
 import re
@@ -128,6 +129,10 @@ def _unsealed(value: Any) -> bytes:
     """A value that SOPS left as it was, as it sums it up."""
     if isinstance(value, bytes):
         return value
-    if isinstance(value, float) and value.is_integer():
-        return f"{value:.0f}".encode()
+    if isinstance(value, float):
+        digits = format(decimal.Decimal(repr(value)), "f")
+        return (digits.rstrip("0").rstrip(".") if "." in digits else digits).encode()
+    if isinstance(value, datetime.date):
+        text = value.isoformat() if isinstance(value, datetime.datetime) else f"{value.isoformat()}T00:00:00"
+        return (text.replace("+00:00", "Z") if "+" in text else f"{text}Z").encode()
     return str(value).encode()

