@@ -10,7 +10,6 @@ import hashlib
 import json
 import pwd
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from os import stat_result
@@ -21,7 +20,9 @@ from ..source import Found, Reading, Source, plain
 from . import paths
 from .entries import Content, Part, content_fields, line, xattr_fields
 from .faults import RepositoryError
-from .storing import Block, BlockSink, store_stream
+from .storing import Block, BlockSink
+from .streaming import beginning_of, store_stream
+from .threads import Crew
 
 ATTEMPTS = 3
 PAUSE = 0.05
@@ -87,9 +88,9 @@ class FileTaker:
         """Files of at most 1 MiB; None for one that turned out larger."""
         return [self._take(found, before, None) for found, before in wanted]
 
-    def large(self, found: Found, before: Optional[bytes], pool: ThreadPoolExecutor) -> Taken:
+    def large(self, found: Found, before: Optional[bytes], crew: Crew) -> Taken:
         """A file of any size; its blocks are stored while it is read."""
-        taken = self._take(found, before, pool)
+        taken = self._take(found, before, crew)
         if taken is None:
             raise AssertionError("a file of any size was refused for its size")
         return taken
@@ -98,13 +99,13 @@ class FileTaker:
         """Another name of a file that was read under its first one."""
         return Taken(line(found.path, self._seen(found), first.fields) if first.line else b"", fields=first.fields)
 
-    def _take(self, found: Found, before: Optional[bytes], pool: Optional[ThreadPoolExecutor]) -> Optional[Taken]:
+    def _take(self, found: Found, before: Optional[bytes], crew: Optional[Crew]) -> Optional[Taken]:
         read: Optional[_Read] = None
         try:
             for attempt in range(ATTEMPTS):
                 if attempt:
                     self._clock.sleep(PAUSE * attempt)
-                read = self._read(found, attempt, pool)
+                read = self._read(found, attempt, before if attempt == 0 else None, crew)
                 if read is None:
                     return None
                 if read.settled and not read.fault:
@@ -122,15 +123,19 @@ class FileTaker:
             return Taken(b"", problems=[Problem(found.path, kind, error.strerror or str(error))])
         return self._entry(found, read, before) if read else None
 
-    def _read(self, found: Found, attempt: int, pool: Optional[ThreadPoolExecutor]) -> Optional[_Read]:
+    def _read(self, found: Found, attempt: int, before: Optional[bytes], crew: Optional[Crew]) -> Optional[_Read]:
         reading = self._source.read(found, attempt)
         try:
-            if pool is None:
+            if crew is None:
                 if reading.size > SMALL:
                     return None
                 content, blocks = _cut(reading, self._sink)
             else:
-                content, blocks = store_stream(reading.pieces(), reading.block_size, self._sink, pool), []
+                beginning = beginning_of(before, reading.size, reading.block_size, self._sink)
+                stored = store_stream(reading.pieces(), reading.block_size, self._sink, crew, beginning)
+                if stored is None:
+                    return self._read(found, attempt, None, crew)
+                content, blocks = stored, []
             return _Read(content, blocks, reading.stat, reading.kind, reading.settled(), reading.fault())
         finally:
             reading.close()

@@ -1,17 +1,13 @@
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Content on its way in: cut, digested, compressed, each block stored once."""
+"""Blocks on their way in: digested, compressed, each stored once."""
 
 from __future__ import annotations
 
-import hashlib
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Iterable, Optional, Protocol
+from typing import Optional, Protocol
 
-from ..source import Piece, plain
 from .compression import best, compress
-from .entries import Content, Part
 from .index import Index
 from .layout import Repository, storing
 from .naming import Blocks
@@ -20,7 +16,6 @@ from .packs import PackWriter
 CHECKPOINT = 256 * 1024 * 1024
 _CHECKPOINT_BLOCKS = 32 * 1024
 """What is not yet in an index costs memory for each block. Later ones hold more, so that they stay few."""
-_WINDOW = 8
 
 
 @dataclass(frozen=True)
@@ -127,40 +122,3 @@ class Measurement:
 
     def close(self) -> None:
         """There is nothing to wait for."""
-
-
-def store_stream(pieces: Iterable[Piece], block_size: int, sink: BlockSink, pool: ThreadPoolExecutor) -> Content:
-    """A content of any size: blocks are prepared in the pool and added in their order."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    parts: list[Part] = []
-    size = 0
-    waiting: list[Future[list[Block]]] = []
-
-    def take(future: Future[list[Block]]) -> None:
-        for block in future.result():
-            sink.add(block)
-            parts.append(block.digest.hex())
-
-    for piece in pieces:
-        if isinstance(piece, int):
-            while waiting:
-                take(waiting.pop(0))
-            parts.append(piece)
-            size += piece
-            for zeros in plain(piece):
-                sha256.update(zeros)
-                md5.update(zeros)
-            continue
-        waiting.append(pool.submit(_prepare, piece, block_size, sink))
-        size += len(piece)
-        sha256.update(piece)
-        md5.update(piece)
-        if len(waiting) >= _WINDOW:
-            take(waiting.pop(0))
-    while waiting:
-        take(waiting.pop(0))
-    return Content(size, sha256.hexdigest(), md5.hexdigest(), tuple(parts))
-
-
-def _prepare(piece: bytes, block_size: int, sink: BlockSink) -> list[Block]:
-    return [sink.prepare(piece[start : start + block_size]) for start in range(0, len(piece), block_size)]

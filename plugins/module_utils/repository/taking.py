@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Callable, Deque, Iterator, Optional, Union
 
@@ -23,7 +23,7 @@ from .manifests import Manifest
 from .packs import MAX_BLOCK
 from .reading import FileTaker, Problem, Taken
 from .storing import BlockSink, Measurement, Storage
-from .threads import BESIDE
+from .threads import Crew
 
 SMALL = 1024 * 1024
 _BATCH_FILES = 64
@@ -140,8 +140,8 @@ def take(
     reader = BlockReader(repository, index)
     _check_key(repository, reader, parent)
     try:
-        with ThreadPoolExecutor(max_workers=BESIDE) as pool:
-            run = _Run(source, sink, pool, clock, int(begun * 1e9) - _RACE, _Parent(reader, parent), progress)
+        with Crew() as crew:
+            run = _Run(source, sink, crew, clock, int(begun * 1e9) - _RACE, _Parent(reader, parent), progress)
             run.walk()
             same = parent is not None and not run.changes and _same_request(parent, request)
             outcome = Outcome(parent, False, run.changes, run.totals, run.problems, run.files_read)
@@ -264,13 +264,13 @@ class _Run:
         self,
         source: Source,
         sink: BlockSink,
-        pool: ThreadPoolExecutor,
+        crew: Crew,
         clock: Clock,
         settled_before: int,
         parent: _Parent,
         progress: Optional[Progress],
     ) -> None:
-        self._source, self._sink, self._pool = source, sink, pool
+        self._source, self._sink, self._crew = source, sink, crew
         self._taker = FileTaker(source, sink, clock, settled_before)
         self._parent, self._progress = parent, progress
         self._pending: Deque[_Item] = deque()
@@ -334,7 +334,9 @@ class _Run:
     def _submit(self) -> None:
         if not self._batch:
             return
-        future = self._pool.submit(self._taker.small, [(item.found, item.before) for item in self._batch if item.found])
+        future = self._crew.files.submit(
+            self._taker.small, [(item.found, item.before) for item in self._batch if item.found]
+        )
         for place, item in enumerate(self._batch):
             item.future, item.place = future, place
         self._in_flight += 1
@@ -381,12 +383,12 @@ class _Run:
                 self._in_flight -= 1
             taken, batch[item.place] = batch[item.place], None
             if taken is None:
-                taken = self._taker.large(found, item.before, self._pool)
+                taken = self._taker.large(found, item.before, self._crew)
         elif linked is not None and linked in self._linked:
             first = self._linked[linked]
             taken = self._taker.again(found, first) if first else None
         else:
-            taken = self._taker.large(found, item.before, self._pool)
+            taken = self._taker.large(found, item.before, self._crew)
         if linked is not None:
             self._linked.setdefault(linked, taken)
         self.files_read += 1

@@ -5,8 +5,24 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 _MOST = 4
 CORES = min(_MOST, os.cpu_count() or 1)
 BESIDE = max(1, CORES - 1)
 """While the main thread works too."""
+
+
+class Crew(ExitStack):
+    """The threads of one snapshot, each begun when it is first needed.
+
+    ``files`` reads small files, which is work for the interpreter. ``blocks`` prepares the blocks of large ones, and
+    ``digests`` does one thing after the other: both leave the interpreter alone most of the time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files = self.enter_context(ThreadPoolExecutor(BESIDE))
+        self.blocks = self.enter_context(ThreadPoolExecutor(CORES))
+        self.digests = self.enter_context(ThreadPoolExecutor(1))
