@@ -11,11 +11,11 @@ from __future__ import annotations
 import bisect
 import re
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 from ..age_keys import required
 from ..errors import ContinuityError
-from ..fleet.yaml_document import MAX_BYTES
+from ..fleet.yaml_document import MAX_BYTES, MAX_DEPTH, MAX_NODES
 
 Path = tuple[Union[str, int], ...]
 """The number of the document in its file, then keys, and positions in lists."""
@@ -120,7 +120,7 @@ def _events(content: bytes, file: str) -> tuple[str, list[Any]]:
     reason = ""
     try:
         text = content[len(_BOM) if content.startswith(_BOM) else 0 :].decode()
-        return text, list(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        return text, list(_bounded(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), file))
     except UnicodeDecodeError:
         reason = "the file is not UTF-8"
     except yaml.MarkedYAMLError as error:
@@ -130,6 +130,17 @@ def _events(content: bytes, file: str) -> tuple[str, list[Any]]:
     except yaml.YAMLError:
         reason = "the file holds characters that YAML does not have"
     raise PlaceholderError(reason, where=file)
+
+
+def _bounded(events: Iterator[Any], file: str) -> Iterator[Any]:
+    depth = 0
+    for count, event in enumerate(events):
+        kind = type(event).__name__
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        # Two of the levels are the stream and the document.
+        if depth > MAX_DEPTH + 2 or count > MAX_NODES:
+            raise PlaceholderError("the file holds too many values, or too many levels of them", where=file)
+        yield event
 
 
 def _described(events: Sequence[Any], wanted: Mapping[int, str]) -> list[tuple[Any, ...]]:

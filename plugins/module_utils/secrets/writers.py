@@ -10,6 +10,7 @@ import os
 import random
 import re
 from typing import Any, Mapping, Optional, Protocol, Sequence
+from urllib.parse import quote
 
 from ..age_keys import library, recipients
 from ..effects import Clock
@@ -60,7 +61,7 @@ class VaultWriter:
         mount = self._mounts.of(path, self._ready())
         below = path[len(mount.path) + 1 :]
         if mount.version == 1:
-            self._client.secrets.kv.v1.delete_secret(below, mount_point=mount.path)
+            self._client.adapter.request("delete", f"/v1/{quote(path)}")
         elif version is not None:
             self._client.secrets.kv.v2.delete_secret_versions(below, [int(version)], mount_point=mount.path)
 
@@ -106,7 +107,7 @@ class AgeWriter:
     def write(self, path: str, value: Hidden) -> None:
         with locked(f"{self._file}.lock"):
             encrypted, plain = self._read()
-            if path in (parsed(plain, self._file) if plain.strip() else {}):
+            if path in (self._document(plain) or {}):
                 raise SecretError("refused", "there is a secret already", where=path)
             gap = b"" if not plain or plain.endswith(b"\n") else b"\n"
             self._replace(encrypted, plain, plain + gap + _line(path, value), {path: {FIELD: value.text()}})
@@ -130,11 +131,18 @@ class AgeWriter:
         encrypted = read_whole(self._file)
         return encrypted, decrypt(encrypted, self._identity_files, self._file)
 
+    def _document(self, plain: bytes) -> Optional[dict[str, Any]]:
+        """What the file says; None for what is no YAML with paths and fields."""
+        try:
+            return dict(parsed(plain, self._file)) if plain.strip() else {}
+        except SecretError:
+            return None
+
     def _replace(self, encrypted: Optional[bytes], plain: bytes, new: bytes, changed: Mapping[str, Any]) -> None:
         """Raises SecretError unless just that changed, and we can read it."""
-        before = dict(parsed(plain, self._file)) if plain.strip() else {}
-        wanted = {key: value for key, value in {**before, **changed}.items() if value is not None}
-        if (dict(parsed(new, self._file)) if new.strip() else {}) != wanted:
+        before = self._document(plain)
+        wanted = {key: value for key, value in {**(before or {}), **changed}.items() if value is not None}
+        if before is None or self._document(new) != wanted:
             fix = "Let it be a block of YAML: path, colon, fields below"
             raise SecretError("unreadable", "a line cannot be added to this file", where=self._file, fix=fix)
         if encrypted is not None and _recipients_of(encrypted) > len(self._keys):
