@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Mapping, Optional, Sequence
 
 from ..age_keys import identities, library, required
@@ -39,18 +40,25 @@ def decrypt(encrypted: bytes, identity_files: Sequence[str], where: str) -> byte
     return plain
 
 
-def parsed(content: bytes, where: str) -> Mapping[str, Any]:
-    """YAML (or JSON) with keys on its first level. Raises SecretError that says nothing of what stands there."""
+def parsed(content: bytes, where: str, loader: Any = None) -> Mapping[str, Any]:
+    """JSON or YAML with keys on its first level. Raises SecretError that says nothing of what stands there.
+
+    ``loader`` is one of PyYAML, else its safe one.
+    """
     yaml = required("yaml", "Reading secrets from a file", "PyYAML")
     document: Any = None
     try:
-        document = yaml.safe_load(content.decode())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        document = None
+    try:
+        document = document or yaml.load(content.decode(), Loader=loader or yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
         document = None
     if not isinstance(document, Mapping):
         raise SecretError(
             "unreadable",
-            "what is encrypted is not YAML with paths and fields",
+            "this is not YAML with paths and fields",
             where=where,
             fix="Decrypt it where you made it, and look there",
         )

@@ -15,6 +15,7 @@ import decimal
 import hashlib
 import hmac
 import re
+from types import MappingProxyType
 from typing import Any, Mapping, Optional
 
 from ..age_keys import required
@@ -24,12 +25,20 @@ from .faults import SecretError
 
 _SEALED = re.compile(r"ENC\[AES256_GCM,data:(?P<data>[^,]*),iv:(?P<iv>[^,]+),tag:(?P<tag>[^,]+),type:(?P<type>\w+)\]")
 _OTHERS = ("pgp", "kms", "gcp_kms", "azure_kv", "hc_vault")
+_PLAIN = MappingProxyType(
+    {
+        "bool": re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"),
+        "int": re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)\Z"),
+        "float": re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z"),
+    }
+)
+"""What YAML calls a truth value or a number, without quotes."""
 _Path = tuple[str, ...]
 
 
 class SopsFile(DocumentFile):
     def opened(self, encrypted: bytes) -> Mapping[str, Any]:
-        document = parsed(encrypted, self.file)
+        document = parsed(encrypted, self.file, _as_go_reads_yaml())
         settings = document.get("sops")
         if not isinstance(settings, Mapping):
             raise self._refused("this file was not encrypted by SOPS")
@@ -60,6 +69,20 @@ class SopsFile(DocumentFile):
 
     def _refused(self, what: str, fix: Optional[str] = None) -> SecretError:
         return SecretError("unreadable", what, where=self.file, fix=fix)
+
+
+def _as_go_reads_yaml() -> Any:
+    """A loader of PyYAML for which values are what they are for SOPS: ``yes`` is text, ``1e-7`` a number."""
+    yaml = required("yaml", "Reading secrets from a file", "PyYAML")
+    tags = {tag: f"tag:yaml.org,2002:{tag}" for tag in _PLAIN}
+    kept = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in tags.values()]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    loader: Any = type("GoLoader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": kept})
+    for tag, pattern in _PLAIN.items():
+        loader.add_implicit_resolver(tags[tag], pattern, None)
+    return loader
 
 
 class _Box:

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -219,6 +220,22 @@ def test_sops(tmp_path: Path, key: Key, name: str, only_encrypted: bool) -> None
     assert [found[key].value.text() for key in sorted(found)] == ["fleet", VALUE, "for everybody"]
     assert refused(source, "fleet/database:port").code == "unreadable"
     source.close()
+
+
+def test_sops_reads_plain_words_as_sops_does(tmp_path: Path, key: Key) -> None:
+    words = {"yes": "yes", "off": "off", "190:20:30": "190:20:30", "1e-7": 1e-7, "0x10": 16, "true": True, "null": None}
+    document = {
+        "a": {"value": VALUE},
+        "b_unencrypted": {f"w{number}": word for number, word in enumerate(words.values())},
+    }
+    source = sops(tmp_path, key, Sops(key.recipient).encrypted(document))
+    file = tmp_path / "secrets.yml"
+    text = file.read_text()
+    for number, word in enumerate(words):
+        text = re.sub(rf"  w{number}: .*", f"  w{number}: {word}", text)
+    assert "w0: yes\n" in text
+    file.write_text(text)
+    assert source.read(secrets("a"))["a0"].value.text() == VALUE
 
 
 def test_sops_for_several(tmp_path: Path, key: Key) -> None:
