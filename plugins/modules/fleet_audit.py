@@ -18,6 +18,8 @@ description:
     project does not hold.
   - Risk C, ports, covers collisions, ports out of range, and numbers that hang on a variable.
   - Risk D, base class, covers agents that do not stand on the shared base class, also through other files.
+  - Risk H, leaked credentials, covers passwords, tokens and keys that are written down in a startup config or in a
+    file that an agent's process is made of. None of them is returned.
   - Risk B, dependencies, covers unknown ones, circles, and agents that therefore never start.
   - Nothing is imported, started or changed.
 author:
@@ -117,7 +119,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 findings:
-  description: What the baseline does not accept, by risk (G, A, C, D, B), rule, host, file and line.
+  description: What the baseline does not accept, by risk (G, A, C, D, H, B), rule, host, file and line.
   returned: always
   type: list
   elements: dict
@@ -210,9 +212,10 @@ report:
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.fleetops.continuity.plugins.module_utils.audit.audit import Settings, audit
+from ansible_collections.fleetops.continuity.plugins.module_utils.audit.audit import Settings
 from ansible_collections.fleetops.continuity.plugins.module_utils.audit.baseline import Baseline, read_baseline
 from ansible_collections.fleetops.continuity.plugins.module_utils.audit.inheritance import BaseClass
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.auditing import audit_fleet
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.source_tree import SourceTree
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.startup_config import load_fleet
@@ -224,7 +227,7 @@ def execute(call: Call) -> dict[str, Any]:
     if len(params["port_range"]) != 2:
         raise ContinuityError("port_range needs the first and the last port", fix="For example [5000, 9000]")
     first, last = params["port_range"]
-    report = audit(
+    report = audit_fleet(
         load_fleet(
             [(str(host), str(path)) for host, path in params["configs"].items()],
             values={str(name): str(value) for name, value in params["values"].items()},

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Optional, Sequence
 
 from ..fleet.dependencies import DependencyGraph, resolve
 from ..fleet.model import Fleet
@@ -86,11 +86,13 @@ def audit(
     settings: Settings,
     baseline: Baseline,
     today: date,
+    credentials: Sequence[Finding] = (),
 ) -> Report:
-    """Without a tree only what the startup configs themselves tell is audited: G, C and B."""
+    """Without a tree only what the startup configs themselves tell is audited: G, C and B.
+    ``credentials`` are the findings of risk H, made elsewhere."""
     graph = resolve(fleet)
     with collector_paused():
-        found = ordered(_all(fleet, tree, graph, settings), [host.host for host in fleet.hosts])
+        found = ordered([*_all(fleet, tree, graph, settings), *credentials], [host.host for host in fleet.hosts])
     applied = baseline.apply(found, today)
     no_tree = "it needs the project root (--root)"
     return Report(

@@ -12,6 +12,7 @@ RISKS: Mapping[str, str] = {
     "A": "scripts that cannot be started",
     "C": "port space",
     "D": "agents that bypass the base class",
+    "H": "leaked credentials",
     "B": "dependency graph",
 }
 """The risks of the first form, in the order in which they are to be dealt with."""
@@ -37,6 +38,8 @@ RULES: Mapping[str, str] = {
     "D-stub": "Remove the stub, so that a failing import fails loudly",
     "D-indirect": "Nothing, if the class in between is meant to be there",
     "D-unparsed": "Correct the file, so that it can be judged",
+    "H-live": "Change it, and let the agent read it from where secrets are kept",
+    "H-default": "Remove the default, so that a missing credential is an error",
     "B-unknown": "Correct the name, or declare the agent",
     "B-self": "Remove the agent from its own dependencies",
     "B-duplicate": "Keep one of the two",

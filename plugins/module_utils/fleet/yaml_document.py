@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterator, NamedTuple, Optional, Union
 
 from ..errors import ContinuityError
+from .credentials import shown, shown_text
 from .model import Location
 from .yaml_scalars import UNSUPPORTED_TAG, scalar_value
 
@@ -259,10 +260,15 @@ class _Composer:
         value, fault = scalar_value(event.value, event.tag, plain=not quoted and bool(event.implicit[0]))
         unfit = _UNENCODABLE.search(event.value)
         if fault:
-            self._fault(fault, line, found=event.value[:60])
+            self._fault(fault, line, found=self._shown(event.value)[:60])
         elif unfit:
             self._fault(f"the text holds U+{ord(unfit.group()):04X}", line, "text without NUL and lone surrogates")
         return Node("scalar", self.file, line, value=value, text=event.value, quoted=quoted)
+
+    def _shown(self, text: str) -> str:
+        """What stands there, unless its key says that nobody may see it."""
+        name = self.stack[-1].key if self.stack else None
+        return str(shown(text, name or ""))
 
     def _alias(self, anchor: str, line: int) -> Node:
         if anchor in self.anchors:
@@ -396,5 +402,5 @@ def _syntax_fault(error: Any, text: str) -> Fault:
         f"not valid YAML: {problem}{context}{hint}; the rest of the file was not read",
         index + 1,
         "spaces for indentation" if "\t" in indentation else "valid YAML",
-        stood.strip()[:80],
+        shown_text(stood.strip())[:80],
     )

@@ -19,6 +19,8 @@ PYTHON = "python"
 LARGEST = 32 * 1024 * 1024
 """Bytes of one file; a larger one is named and not read."""
 
+_START, _PIECE = 8 * 1024, 1024 * 1024
+
 NOT_OURS = words(
     ".git .hg .svn node_modules site-packages dist-packages __pycache__ .tox .nox .mypy_cache .pytest_cache .ruff_cache .eggs"
 )
@@ -167,26 +169,34 @@ def files(root: str, unread: list[Unread]) -> Iterator[tuple[str, int]]:
 
 
 def read(root: str, path: str) -> Union[str, Unread, None]:
-    """The text of a file, None for a binary one, or why it cannot be read."""
+    """The text of a file, None for a binary one and for what is no file, or why it cannot be read."""
     try:
         descriptor = os.open(os.path.join(root, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        return Unread(_shown(path), f"cannot be opened: {error.strerror}")
-    with open(descriptor, "rb") as stream:
         try:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                return None
-            start = stream.read(8192)
-            encoding = _encoding(start)
-            if encoding is None:
-                return None
-            content = start + stream.read(LARGEST + 1 - len(start)) if len(start) == 8192 else start
-        except OSError as error:
-            return Unread(_shown(path), f"cannot be read: {error.strerror}")
+            content, encoding = _content(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return Unread(_shown(path), f"cannot be read: {error.strerror}")
+    if encoding is None:
+        return None
     if len(content) > LARGEST:
         return Unread(_shown(path), f"is larger than {LARGEST // 1024 // 1024} MiB")
     text = content.decode(encoding, "replace")
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _content(descriptor: int) -> tuple[bytes, Optional[str]]:
+    """At most one byte more than ``LARGEST``, and the encoding, which is None for what is not to be read."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return b"", None
+    pieces = [os.read(descriptor, _START)]
+    encoding = _encoding(pieces[0])
+    size = len(pieces[0])
+    while encoding and pieces[-1] and size <= LARGEST:
+        pieces.append(os.read(descriptor, min(_PIECE, LARGEST + 1 - size)))
+        size += len(pieces[-1])
+    return b"".join(pieces), encoding
 
 
 def _encoding(start: bytes) -> Optional[str]:

@@ -343,7 +343,8 @@ def _assessed(
 def _value(line: str, start: int, style: str, found: re.Match[str]) -> Optional[tuple[int, int]]:
     """Where the value that begins at ``start`` stands, without its quotes; None where none is written out."""
     sign = found["sign"]
-    wrapped = _WRAPPED.match(line, start) if style == PROGRAM else None
+    wrapper = {PROGRAM: _WRAPPED, YAML: _DECORATED}.get(style)
+    wrapped = wrapper.match(line, start) if wrapper else None
     quoted = _QUOTED.match(line, wrapped.end() if wrapped else start)
     if quoted:
         if quoted["escaped"]:
@@ -372,7 +373,8 @@ def _value(line: str, start: int, style: str, found: re.Match[str]) -> Optional[
     if style == YAML:
         if sign == ":" and not line[found.end() - 1 : found.end()].isspace():
             return None
-        if line[start] in "{[&*>|":
+        start = wrapped.end() if wrapped else start
+        if line[start : start + 1] in "{[&*>|":
             return None
     if style in (YAML, ENVIRONMENT) and ("{" in line[:start] or "[" in line[:start]):
         bare = _IN_FLOW
@@ -396,6 +398,7 @@ _QUOTED = re.compile(
 _WRAPPED = re.compile(
     r"(?:\[\]byte|&?str(?:ing)?|String|SecretStr|bytes|Buffer\.from|new \w{1,30}|b64decode)\(\s*(?=[\"'])"
 )
+_DECORATED = re.compile(r"(?:(?:&[\w-]{1,60}|!!\w{1,20})\s{1,4}){1,2}")
 _NUMBER = re.compile(r"\d{4,20}(?=\s*(?:[,;)}#]|$))")
 _IN_FLOW = re.compile(r"[^,}\]#\s][^,}\]#]{0,300}")
 _BARE = {

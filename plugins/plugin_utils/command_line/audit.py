@@ -11,9 +11,10 @@ import sys
 from datetime import datetime, timezone
 from typing import Sequence
 
-from ansible_collections.fleetops.continuity.plugins.module_utils.audit.audit import Settings, audit
+from ansible_collections.fleetops.continuity.plugins.module_utils.audit.audit import Settings
 from ansible_collections.fleetops.continuity.plugins.module_utils.audit.baseline import Baseline, read_baseline
 from ansible_collections.fleetops.continuity.plugins.module_utils.audit.inheritance import BaseClass
+from ansible_collections.fleetops.continuity.plugins.module_utils.composition.auditing import audit_fleet
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.source_file import collector_paused
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.source_tree import SourceTree
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace, settings: Settings) -> int:
-    report = audit(
+    report = audit_fleet(
         load_fleet(
             _pairs(arguments.config, "--config", "HOST=FILE", "mainpc=config.yaml"),
             values=dict(_pairs(arguments.value, "--value", "NAME=VALUE", "PORT_OFFSET=0")),

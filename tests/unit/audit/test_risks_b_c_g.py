@@ -324,7 +324,7 @@ def test_order_of_risks(project):
 def test_risk_order_is_the_requirements_order(project):
     from ansible_collections.fleetops.continuity.plugins.module_utils.audit.findings import RISKS, RULES
 
-    assert "".join(RISKS) == "GACDB"
+    assert "".join(RISKS) == "GACDHB"
     assert list(dict.fromkeys(rule[0] for rule in RULES)) == list(RISKS)
 
 
