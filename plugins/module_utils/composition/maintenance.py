@@ -24,7 +24,7 @@ from ..repository.good_copies import GoodCopy, RepositoryCopy
 from ..repository.healing import OWNER as HEALING
 from ..repository.healing import Healed, Healing
 from ..repository.index import Index
-from ..repository.layout import Repository, canonical, is_repository, refusals
+from ..repository.layout import LARGEST_CONFIG, Repository, canonical, is_repository, read_published, refusals
 from ..repository.locks import maintaining
 from ..repository.pruning import Progress, Pruned
 from ..repository.retention import ALLOWED, PERIODS, Policy, Retention
@@ -330,6 +330,7 @@ def _heal(
             # Without its config.json, which no copy has either, nothing else can be judged.
             return healing.result, found
         healing.small_files(repository, found, wanted.wait)
+        healing.heads(repository, _heads(wanted.heads), wanted.wait)
         healing.packs(repository, found, wanted.wait)
         if check:
             return healing.result, found
@@ -343,9 +344,9 @@ def _heads(file: Optional[str]) -> dict[str, Head]:
     if file is None or not os.path.exists(file):
         return {}
     try:
-        noted = json.loads(Path(file).read_bytes())
+        noted = json.loads(read_published(Path(os.path.realpath(file)), LARGEST_CONFIG))
         return {str(host): Head(int(head["sequence"]), str(head["digest"])) for host, head in noted.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RepositoryError(
             "This is not a note of the newest snapshots", where=file, fix="Name another file, or remove it"
         ) from error
@@ -357,5 +358,5 @@ def _note_heads(file: str, repository: Repository, check: bool) -> bool:
     if heads == _heads(file):
         return False
     if not check:
-        write_file(file, canonical({host: head._asdict() for host, head in heads.items()}))
+        write_file(os.path.abspath(file), canonical({host: head._asdict() for host, head in heads.items()}))
     return True

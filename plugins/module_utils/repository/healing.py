@@ -15,7 +15,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence, Union
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 from ..effects import Clock
 from ..journal import chain
@@ -39,7 +39,7 @@ from .layout import (
 from .locks import alone, writing
 from .packs import Place, scan
 from .references import References
-from .scrubbing import Damage, Scrubbed, digest_fault
+from .scrubbing import Damage, Head, Scrubbed, digest_fault
 from .storing import BlockSink, Measurement, Storage
 
 OWNER = ".heal"
@@ -106,6 +106,15 @@ class Healing:
             with self._turn(repository, host, wait):
                 self._forgotten(forgotten.file_of(repository, host))
             self._chain(repository, host)
+
+    def heads(self, repository: Repository, noted: Mapping[str, Head], wait: float) -> None:
+        """The newest snapshots as somebody noted them, where nothing has taken their place."""
+        for host, head in sorted(noted.items()):
+            with self._turn(repository, host, wait):
+                sequence, _digest = manifests.head(repository, host)
+                where = f"manifests/{host}/{head.sequence:08d}-{head.digest}.json"
+                if sequence < head.sequence and self._file(where, _named(head.digest)) and self._apply:
+                    self._chain(repository, host)
 
     def packs(self, repository: Repository, found: Scrubbed, wait: float) -> None:
         """Packs, index and blocks."""

@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for one in found:
             marks = " ".join([one["restore_point"] or "", *one["tags"], "pinned" if one["pinned"] else ""]).strip()
+            marks = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in marks)
             size = one["totals"]["bytes"] / 1e6
             print(
                 f"{one['id']}  {one['time'][:19]}Z  {one['host']:<16} {one['totals']['files']:>7} files {size:>10.1f} MB  {marks}"

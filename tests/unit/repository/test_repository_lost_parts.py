@@ -253,3 +253,42 @@ def test_what_lies_in_a_folder_that_only_looks_like_one_of_ours_stays(world: Wor
     killed.parent.mkdir()
     killed.write_text("{")
     assert world.take().manifest is not None
+
+
+def test_the_newest_snapshot_comes_back_as_it_was_noted(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(filled.folder)
+    noting = maintenance.Scrubbing(heads="heads.json")
+    assert maintenance.scrub(filled.repository, noting, CLOCK).noted and Path("heads.json").exists()
+    manifests = sorted(Path(filled.repository, "manifests/pc2").glob("*.json"))
+    for file in manifests[1:]:
+        file.unlink()
+    assert filled.faults() == [], "only the note knows of it"
+    wanted = maintenance.Scrubbing(heads="heads.json", heal=True, copies=(str(filled.folder / "copy"),), wait=0.2)
+    done = maintenance.scrub(filled.repository, wanted, CLOCK)
+    assert done.found.damages and done.faults() == []
+    assert [file.exists() for file in manifests] == [True] * 3 and filled.faults() == []
+
+
+def test_what_was_taken_since_is_not_replaced_by_what_was_noted(filled: World) -> None:
+    """Somebody put the repository back, and went on: that is named, and nothing is mixed."""
+    heads = str(filled.folder / "heads.json")
+    maintenance.scrub(filled.repository, maintenance.Scrubbing(heads=heads), CLOCK)
+    sorted(Path(filled.repository, "manifests/pc2").glob("*.json"))[-1].unlink()
+    filled.take()
+    before = files(filled)
+    wanted = maintenance.Scrubbing(heads=heads, heal=True, copies=(str(filled.folder / "copy"),), wait=0.2)
+    assert "is another one now" in " ".join(maintenance.scrub(filled.repository, wanted, CLOCK).faults())
+    assert files(filled) == before
+
+
+def test_a_note_that_is_a_device_is_none(filled: World) -> None:
+    with pytest.raises(RepositoryError, match="not a note of the newest snapshots"):
+        maintenance.scrub(filled.repository, maintenance.Scrubbing(heads="/dev/zero"), CLOCK)
+
+
+def test_tags_move_no_terminal(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.write({"file": b"1"})
+    world.take(tags=("a\x1b[2J", "\u00fc"))
+    assert main(["snapshots", "--repository", world.repository]) == 0
+    listed = capsys.readouterr().out
+    assert "\x1b" not in listed and "a\\x1b[2J \u00fc" in listed
