@@ -32,6 +32,9 @@ class Window:
 
     def _fill(self, offset: int, size: int) -> None:
         self._begin = self._end = offset
-        while count := os.preadv(self._descriptor, [self._memory[self._end - offset : size]], self._end):
+        while self._end < offset + size:
+            count = os.preadv(self._descriptor, [self._memory[self._end - offset : size]], self._end)
+            if not count:
+                break
             self._end += count
             self.read += count
