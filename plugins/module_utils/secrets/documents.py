@@ -94,8 +94,8 @@ class DocumentFile(ABC):
             with open(self.file, "rb") as opened:
                 return opened.read()
         except OSError as error:
-            reason = error.strerror
-        raise SecretError("unreadable", f"the file cannot be read: {reason}", where=self.file)
+            refusal = SecretError("unreadable", f"the file cannot be read: {error.strerror}", where=self.file)
+        raise refusal
 
     def _value(self, secret: DeclaredSecret) -> ReadSecret:
         where = f"{self.file}: {secret.path}"

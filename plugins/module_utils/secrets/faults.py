@@ -38,24 +38,13 @@ class SecretError(ContinuityError):
 
 
 def collected(failures: Mapping[str, SecretError]) -> SecretError:
-    """One error for several secrets. An outage counts before anything else."""
+    """One error for several secrets: each thing that is wrong, and whom it concerns. An outage counts first."""
     worst = next((error for error in failures.values() if error.outage), next(iter(failures.values())))
-    if len(failures) == 1:
-        return SecretError(
-            worst.code,
-            f"{next(iter(failures))}: {worst.what}",
-            where=worst.where,
-            fix=worst.fix,
-            failures=failures,
-        )
-    said = "; ".join(f"{name}: {error.what}" for name, error in failures.items())
-    return SecretError(
-        worst.code,
-        f"{len(failures)} secrets cannot be read: {said}",
-        where=worst.where,
-        fix=worst.fix,
-        failures=failures,
-    )
+    names: dict[str, list[str]] = {}
+    for name, error in failures.items():
+        names.setdefault(error.what, []).append(name)
+    what = "; ".join(f"{', '.join(concerned)}: {wrong}" for wrong, concerned in names.items())
+    return SecretError(worst.code, what, where=worst.where, fix=worst.fix, failures=failures)
 
 
 def tried(work: Callable[[], _Result]) -> tuple[Optional[_Result], Optional[SecretError]]:

@@ -68,20 +68,16 @@ class VaultSource:
         return int(self._client.adapter.transport.requests)
 
     def read(self, secrets: Sequence[DeclaredSecret]) -> dict[str, ReadSecret]:
-        groups: dict[_Where, list[DeclaredSecret]] = {}
-        for secret in secrets:
-            groups.setdefault(_where(secret), []).append(secret)
-        found, failures = self._each([group[0] for group in groups.values()], self._fetched)
+        found, failures = self._each(secrets, self._fetched)
         values: dict[str, ReadSecret] = {}
         for secret in secrets:
-            first = groups[_where(secret)][0].name
-            if first in failures:
-                failures[secret.name] = failures[first]
+            if secret.name in failures:
                 continue
-            try:
-                value = value_of(found[first].fields, secret, secret.path, exact=False)
-                values[secret.name] = ReadSecret(secret.name, value, found[first].version)
-            except SecretError as error:
+            one = found[secret.name]
+            value, error = tried(partial(value_of, one.fields, secret, secret.path, exact=False))
+            if value is not None:
+                values[secret.name] = ReadSecret(secret.name, value, one.version)
+            elif error is not None:
                 failures[secret.name] = error
         if failures:
             raise collected(failures)
@@ -191,30 +187,30 @@ class VaultSource:
     def _each(
         self, secrets: Sequence[DeclaredSecret], work: Callable[[DeclaredSecret], Any]
     ) -> tuple[dict[str, Any], dict[str, SecretError]]:
-        """The result or error of each, side by side. A login that fails is raised; after an outage nothing is begun."""
+        """The result or error of each, by name, worked out side by side and once for those that come from one answer.
+        A login that fails is raised; after an outage nothing is begun."""
         self._ready()
+        groups: dict[_Where, list[DeclaredSecret]] = {}
+        for secret in secrets:
+            groups.setdefault(_where(secret), []).append(secret)
         found: dict[str, Any] = {}
         failures: dict[str, SecretError] = {}
-        stopped = threading.Event()
+        outages: list[SecretError] = []
 
-        def one(secret: DeclaredSecret) -> None:
-            if stopped.is_set():
-                return
-            done, error = tried(lambda: work(secret))
-            if error is None:
-                found[secret.name] = done
-                return
-            failures[secret.name] = error
-            if error.outage:
-                stopped.set()
+        def one(group: Sequence[DeclaredSecret]) -> None:
+            done, error = (None, outages[0]) if outages else tried(lambda: work(group[0]))
+            for secret in group:
+                if error is None:
+                    found[secret.name] = done
+                else:
+                    failures[secret.name] = error
+            if error is not None and error.outage:
+                outages.append(error)
 
-        with ThreadPoolExecutor(max(1, min(self._endpoint.parallel, len(secrets)))) as pool:
-            for _done in pool.map(one, secrets):
+        with ThreadPoolExecutor(max(1, min(self._endpoint.parallel, len(groups)))) as pool:
+            for _done in pool.map(one, groups.values()):
                 pass
-        if stopped.is_set():
-            outage = next(error for error in failures.values() if error.outage)
-            failures.update({secret.name: outage for secret in secrets if secret.name not in found})
-        return found, failures
+        return found, {secret.name: failures[secret.name] for secret in secrets if secret.name in failures}
 
     def _fetched(self, secret: DeclaredSecret) -> _Found:
         if secret.dynamic:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,28 @@ def test_versions_without_reading_values(vault: Bed) -> None:
     reader.close()
     assert vault.server.asked("/data/") == []
     assert vault.server.asked("GET old/") == []
+
+
+def test_versions_are_asked_once_a_path(vault: Bed) -> None:
+    for number in range(5):
+        vault.put(f"a{number}", user="u", password="p")
+    reader = source(vault)
+    wanted = secrets(*(f"kv/a{number}:{field}" for number in range(5) for field in ("user", "password")))
+    assert set(reader.versions(wanted).values()) == {"1"}
+    reader.close()
+    assert len(vault.server.asked("kv/metadata")) == 5
+
+
+def test_one_login_for_many_threads(vault: Bed) -> None:
+    for number in range(10):
+        vault.put(f"a{number}", value=str(number))
+    reader = source(vault)
+    with ThreadPoolExecutor(10) as pool:
+        found = list(pool.map(lambda number: reader.read(secrets(f"kv/a{number}"))["a0"].value.text(), range(10)))
+    assert found == [str(number) for number in range(10)]
+    reader.close()
+    assert len(vault.server.asked("login")) == 1
+    assert len(vault.server.asked("ui/mounts")) == 1
 
 
 def test_versions_where_metadata_is_not_shown(vault: Bed) -> None:
