@@ -26,6 +26,9 @@ _DEFAULT = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*):?-(?P<value>[^{}]+)\}", re.DO
 _ASSIGNED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?=.)", re.DOTALL)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _HEADER = re.compile(r"\w+ \S+")
+_TELLING = 8
+"""Shorter texts, and words, are found within keys by chance."""
+
 _NAMING = ("name", "key", "variable", "env")
 """Keys of a list's item that say what the item is called."""
 
@@ -178,10 +181,13 @@ class _File:
         self.path = path
         self.found = found
         self.values = found.values()
-        self.starts = [0, *(match.end() for match in _LINE.finditer(found.text)), len(found.text) + 1]
+        self.starts = [*found.lines, len(found.text) + 1]
         touched = [found.at(self.starts[hit.line - 1] + hit.start) for hit in hits if hit.state != "encrypted"]
         self.tainted = {one.path for one in touched if one is not None}
         self.tainted_keys = {one.path for one in touched if one is not None and one.is_key}
+        begins = ((self.starts[hit.line - 1], hit) for hit in hits)
+        texts = (found.text[begin + hit.start : begin + hit.end] for begin, hit in begins)
+        self.secrets = {text for text in texts if len(text) >= _TELLING and re.search("[0-9]", text)}
 
     def judged(self, pairs: Iterable[tuple[Finding, Hit]]) -> list[Union[_Candidate, Left]]:
         """What can be moved, and what is left; a finding inside a scalar that is moved goes with it."""
@@ -208,7 +214,7 @@ class _File:
             return Left(finding, COMMENT)
         if scalar.refusal:
             return Left(finding, scalar.refusal)
-        if any(scalar.path[:length] in self.tainted_keys for length in range(1, len(scalar.path) + 1)):
+        if self._key_tells(scalar.path):
             return Left(finding, KEY_IS_ONE)
         form = self._form(scalar, hit, begin)
         if isinstance(form, str):
@@ -222,6 +228,12 @@ class _File:
         wish = Wish(self.path, labels, variable, form.must)
         value = Hidden(form.value.encode())
         return _Candidate(finding, scalar, self.found.line(scalar.start), self.path, wish, form.keep, form.form, value)
+
+    def _key_tells(self, path: Path) -> bool:
+        """Whether a key, which would be shown, is a credential or repeats one."""
+        if any(path[:length] in self.tainted_keys for length in range(1, len(path) + 1)):
+            return True
+        return any(secret in part for part in path[1:] if isinstance(part, str) for secret in self.secrets)
 
     def _form(self, scalar: Scalar, hit: Hit, begin: int) -> Union[_Form, str]:
         """How this scalar is moved, or why not."""
@@ -276,6 +288,11 @@ class _File:
     def _called(self, item: Path) -> Optional[str]:
         for key in _NAMING:
             scalar = self.values.get((*item, key))
-            if scalar and scalar.path not in self.tainted and re.fullmatch(r"[\w .-]{1,64}", scalar.value):
+            if (
+                scalar
+                and scalar.value not in self.secrets
+                and scalar.path not in self.tainted
+                and re.fullmatch(r"[\w .-]{1,64}", scalar.value)
+            ):
                 return scalar.value
         return None

@@ -11,6 +11,8 @@ from __future__ import annotations
 import bisect
 import re
 from dataclasses import dataclass, field
+from dataclasses import replace as with_fields
+from functools import cached_property
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 from ..age_keys import required
@@ -23,6 +25,7 @@ Path = tuple[Union[str, int], ...]
 NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _REPLACEMENT = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*=)?\$\{[A-Z][A-Z0-9_]{0,63}\}")
 _BLOCK_HEAD = re.compile(r"[|>][0-9+-]{0,2}[ \t]*(?:\r\n|\r|\n)")
+_LINE = re.compile(r"\r\n|\r|\n")
 _QUOTES = {"'": "'", '"': '"'}
 _BOM = b"\xef\xbb\xbf"
 
@@ -66,7 +69,7 @@ class Scalars:
 
     def at(self, offset: int) -> Optional[Scalar]:
         """The scalar that covers a character."""
-        place = bisect.bisect_right([scalar.start for scalar in self.all], offset) - 1
+        place = bisect.bisect_right(self._starts, offset) - 1
         return self.all[place] if place >= 0 and offset < self.all[place].end else None
 
     def values(self) -> dict[Path, Scalar]:
@@ -74,9 +77,17 @@ class Scalars:
         return {one.path: one for one in self.all if not one.is_key and one.refusal not in (TWICE, ODD_KEY)}
 
     def line(self, offset: int) -> int:
-        """The line of a character, from 1; lines end with LF, CRLF or CR."""
-        before = self.text[:offset]
-        return 1 + before.count("\n") + before.count("\r") - before.count("\r\n")
+        """The line of a character, from 1."""
+        return bisect.bisect_right(self.lines, offset)
+
+    @cached_property
+    def lines(self) -> list[int]:
+        """Where each line begins; lines end with LF, CRLF or CR."""
+        return [0, *(found.end() for found in _LINE.finditer(self.text))]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [scalar.start for scalar in self.all]
 
 
 def scalars(content: bytes, file: str) -> Scalars:
@@ -203,11 +214,11 @@ class _Walk:
     def _judged(self, scalar: Scalar, anchors: frozenset[str]) -> Scalar:
         """With what only the end of the file tells."""
         reason = scalar.refusal
-        if any(scalar.path[:length] in self.twice for length in range(1, len(scalar.path) + 1)):
+        if self.twice and any(scalar.path[:length] in self.twice for length in range(1, len(scalar.path) + 1)):
             reason = TWICE
         elif reason is None and anchors & self.used:
             reason = ANCHORED
-        return scalar if reason == scalar.refusal else Scalar(**{**vars(scalar), "refusal": reason})
+        return scalar if reason == scalar.refusal else with_fields(scalar, refusal=reason)
 
     def _place(self, key: Optional[str]) -> tuple[Path, bool, Optional[str]]:
         """Where the next node stands: its path, whether it is a key, and why nothing there can be replaced.
