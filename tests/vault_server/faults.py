@@ -21,7 +21,7 @@ class Fault:
 
     ``before`` runs first. With ``status`` the server never sees the request and this is the answer; ``body`` may be
     a function of the request. ``cut`` sends only so many bytes of the true answer and drops the connection;
-    ``promise`` is how many more bytes the header announces.
+    ``promise`` is how many more bytes the header announces; ``pace`` is how many seconds pass between two bytes.
     """
 
     pattern: str = ""
@@ -33,6 +33,7 @@ class Fault:
     kind: str = "application/json"
     cut: Optional[int] = None
     promise: int = 0
+    pace: float = 0.0
     hit: int = 0
 
     def matches(self, request: Request) -> bool:
@@ -109,6 +110,11 @@ def truncated(pattern: str = "", *, times: Optional[int] = 1) -> Fault:
 def reset(pattern: str = "", *, times: Optional[int] = 1) -> Fault:
     """The connection ends in the middle of the body."""
     return Fault(pattern, times, cut=40, promise=1000)
+
+
+def dripping(pace: float, pattern: str = "", *, times: Optional[int] = 1) -> Fault:
+    """The answer comes, one byte at a time."""
+    return Fault(pattern, times, pace=pace)
 
 
 def first(action: Callable[[], None], pattern: str = "", *, times: Optional[int] = 1) -> Fault:

@@ -18,6 +18,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from .messages import Refusal, Reply, Request
 from .profiles import CURRENT, Profile
 
 LIMIT = 32 * 1024 * 1024
+BUFFER = 2048
 
 
 @dataclass(frozen=True)
@@ -231,18 +233,38 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             content = content[: fault.cut]
             self._write(reply.status, content, headers, promised=len(content) + fault.promise)
             return
-        self._write(reply.status, content, headers)
+        self._write(reply.status, content, headers, pace=fault.pace if fault else 0.0)
 
-    def _write(self, status: int, content: bytes, headers: dict[str, str], promised: Optional[int] = None) -> None:
+    def _write(
+        self,
+        status: int,
+        content: bytes,
+        headers: dict[str, str],
+        promised: Optional[int] = None,
+        pace: float = 0.0,
+    ) -> None:
         reasons = {472: "DR Secondary", 473: "Performance Standby"}
         reason = reasons.get(status) or http.HTTPStatus(status).phrase if status in (*reasons, *_KNOWN) else "Other"
         lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
-        if status != 204:
+        # As Go does it: what is longer than its buffer comes in chunks, whose length nobody knows beforehand.
+        chunked = promised is None and len(content) > BUFFER and self.command != "HEAD"
+        if chunked:
+            lines.append("Transfer-Encoding: chunked")
+            parts = [content[start : start + 4096] for start in range(0, len(content), 4096)]
+            content = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (*parts, b""))
+        elif status != 204:
             lines.append(f"Content-Length: {len(content) if promised is None else promised}")
         if self.close_connection:
             lines.append("Connection: close")
         body = b"" if self.command == "HEAD" or status == 204 else content
-        self.wfile.write("\r\n".join([*lines, "", ""]).encode() + body)
+        head = "\r\n".join([*lines, "", ""]).encode()
+        if not pace:
+            self.wfile.write(head + body)
+            return
+        self.wfile.write(head)
+        for number in range(len(body)):
+            time.sleep(pace)
+            self.wfile.write(body[number : number + 1])
 
 
 _KNOWN = {status.value for status in http.HTTPStatus}

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from json import loads
 from typing import Any, Iterator, Mapping, Optional
 
 from ..age_keys import required
+from ..effects import SystemClock
 from .answers import text
 from .endpoint import Endpoint
 from .faults import SecretError
@@ -18,6 +20,7 @@ from .patience import Patience
 
 UPGRADING = "Upgrading from non-versioned to versioned data"
 SEALED = "Vault is sealed"
+_PART, _LARGEST = 1 << 16, 32 << 20
 _PURPOSE = "Reading secrets from Vault"
 
 
@@ -58,6 +61,8 @@ _BY_STATUS = {
     501: Problem("sealed", "this server is not initialised"),
 }
 
+_TOO_SLOW = Problem("unreachable", "Vault does not answer in time", again=True)
+
 
 class Transport:
     """Thread-safe. Everything is counted: ``requests`` are attempts that were made."""
@@ -73,7 +78,9 @@ class Transport:
         self._session.trust_env = False
         pool = library.adapters.HTTPAdapter(max_retries=0)
         # The first generation of urllib3 names no host that is an IP address to the context, and compares it itself.
-        second = not required("urllib3", _PURPOSE, "hvac").__version__.startswith("1.")
+        lower = required("urllib3", _PURPOSE, "hvac")
+        self._lower = lower.exceptions
+        second = not lower.__version__.startswith("1.")
         context = endpoint.context(check_hostname=second)
         pool.init_poolmanager(1, endpoint.parallel, block=True, ssl_context=context)
         for scheme in ("https://", "http://"):
@@ -134,20 +141,43 @@ class Transport:
                 allow_redirects=False,
                 verify=self.endpoint.verify,
                 cert=self.endpoint.client_certificate,
+                stream=True,
             )
-            length = response.headers.get("Content-Length", "")
-            if length.isdigit() and len(response.content) < int(length) and method != "HEAD":
-                # Not every version of urllib3 notices.
-                return None, Problem("unreachable", "the connection broke in the middle of an answer", again=True)
-            return _answer(response), None
-        except self._faults.Timeout:
-            return None, Problem("unreachable", "Vault does not answer in time", again=True)
-        except self._faults.RequestException as error:
+            content, problem = self._content(response)
+            return (_answer(response, content), None) if problem is None else (None, problem)
+        except (self._faults.Timeout, self._lower.TimeoutError):
+            return None, _TOO_SLOW
+        except (self._faults.RequestException, self._lower.HTTPError) as error:
             return None, _unreachable(error, isinstance(error, self._faults.SSLError))
         except OSError as error:
             return None, Problem("unreadable", f"a file for TLS cannot be used: {error.strerror}")
         except ValueError:
             return None, Problem("unreadable", "a credential or a name holds characters that cannot be sent")
+
+    def _content(self, response: Any) -> tuple[bytes, Optional[Problem]]:
+        """What comes within the time and size that an answer may have: a server may send one byte at a time."""
+        # Sockets wait by the clock of the machine, too.
+        clock = SystemClock()
+        end = clock.monotonic() + self.endpoint.answer
+        take = getattr(response.raw, "read1", response.raw.read)
+        content = bytearray()
+        problem: Optional[Problem] = None
+        part = take(_PART)
+        while part and problem is None:
+            content += part
+            if len(content) > _LARGEST:
+                problem = Problem("not_vault", "the answer is larger than any of Vault's")
+            elif clock.monotonic() > end:
+                problem = _TOO_SLOW
+            else:
+                part = take(_PART)
+        length = response.headers.get("Content-Length", "")
+        if problem is None and length.isdigit() and len(content) < int(length):
+            # Not every version of urllib3 notices.
+            problem = Problem("unreachable", "the connection broke in the middle of an answer", again=True)
+        if problem is not None:
+            response.close()
+        return bytes(content), problem
 
     def _redirect(self, answer: Answer, redirected: bool) -> Optional[Problem]:
         """None when the redirect was followed; later requests go straight there."""
@@ -172,13 +202,13 @@ def _was_not_served(answer: Optional[Answer]) -> bool:
     return answer is not None and answer.status in (412, 429, 472, 473, 503)
 
 
-def _answer(response: Any) -> Answer:
+def _answer(response: Any, content: bytes) -> Answer:
+    body: Any = None
     try:
-        body = response.json() if response.content else None
-    except ValueError:
+        body = loads(content) if content else None
+    except (ValueError, RecursionError):
         body = None
-    body = body if isinstance(body, dict) else None
-    return Answer(response.status_code, response.headers, body, not response.content)
+    return Answer(response.status_code, response.headers, body if isinstance(body, dict) else None, not content)
 
 
 def judge(answer: Answer) -> Optional[Problem]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import urllib3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reading import QuickClock, bed, leaks, secrets, shown, source
@@ -186,6 +187,22 @@ def test_slow_answers(vault: Bed) -> None:
     error = refused(vault, answer=0.1, patience=0.5)
     assert error.code == "unreachable"
     assert "in time" in str(error)
+
+
+@pytest.mark.skipif(urllib3.__version__.startswith("1."), reason="this urllib3 waits until a part is full")
+def test_answers_that_drip(vault: Bed) -> None:
+    vault.server.faults.add(faults.dripping(0.02, "kv/data", times=None))
+    began = time.monotonic()
+    error = refused(vault, answer=0.2, patience=0.3)
+    assert error.code == "unreachable"
+    assert "in time" in str(error)
+    assert time.monotonic() - began < 5
+
+
+def test_answers_that_are_too_large(vault: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_LARGEST", 300)
+    vault.server.faults.add(Fault("kv/data", None, status=200, body=b" " * 10_000))
+    assert refused(vault).code == "not_vault"
 
 
 def test_a_server_that_is_gone(vault: Bed) -> None:

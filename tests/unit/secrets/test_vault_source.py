@@ -94,6 +94,17 @@ def test_paths_with_other_letters(vault: Bed) -> None:
     reader.close()
 
 
+def test_values_of_any_size(vault: Bed) -> None:
+    sizes = (0, 1, 1900, 2100, 5000, 70_000, 500_000)
+    for size in sizes:
+        vault.put(f"s{size}", value="x" * size)
+    reader = source(vault, parallel=1)
+    found = reader.read(secrets(*(f"kv/s{size}" for size in sizes)))
+    assert [len(found[f"a{number}"].value.reveal()) for number in range(len(sizes))] == list(sizes)
+    reader.close()
+    assert vault.server.connections == 1
+
+
 def test_nothing_asked_for_nothing_opened(vault: Bed) -> None:
     reader = source(vault)
     reader.close()
