@@ -21,6 +21,7 @@ requirements:
 extends_documentation_fragment:
   - fleetops.continuity.attributes
   - fleetops.continuity.secret_source
+  - fleetops.continuity.secret_files
 attributes:
   check_mode:
     support: full
@@ -35,12 +36,6 @@ attributes:
     details:
       - A dynamic secret is made anew when its lease cannot be renewed any more.
 options:
-  directory:
-    description:
-      - The folder, for secrets alone. The one above it must be there.
-      - Without root it has to be in memory and one's own, such as below C($XDG_RUNTIME_DIR).
-    type: path
-    default: /run/secrets
   state:
     description:
       - V(present) makes the files what is declared.
@@ -54,60 +49,9 @@ options:
       - Where values come from. The page C(docs/secrets.md) explains each.
       - Required if O(state=present).
   secrets:
+    required: false
     description:
       - All secrets of this host. Required if O(state=present).
-    type: list
-    elements: dict
-    suboptions:
-      name:
-        description:
-          - The name of the file.
-        type: str
-        required: true
-      path:
-        description:
-          - Where the value is found in the source.
-        type: str
-        required: true
-      field:
-        description:
-          - The field below O(secrets[].path); V(*) is all of it, as JSON.
-        type: str
-        default: value
-      version:
-        description:
-          - The version in KV v2; the newest by default.
-        type: int
-      dynamic:
-        description:
-          - Whether reading makes an account, with a lease.
-        type: bool
-        default: false
-      parameters:
-        description:
-          - What is sent to an engine that makes something, such as a certificate.
-        type: dict
-      owner:
-        description:
-          - The user that may read it, by name or number. By default O(owner).
-        type: str
-      group:
-        description:
-          - The group of the file, which may not read it. By default O(group).
-        type: str
-  owner:
-    description:
-      - The user of secrets that name none; by default who runs the module.
-    type: str
-  group:
-    description:
-      - The group of secrets that name none; by default that of the user.
-    type: str
-  mount:
-    description:
-      - Whether to mount a tmpfs on O(directory), that cannot be swapped where the kernel has that. Needs root.
-    type: bool
-    default: false
   on_outage:
     description:
       - What to do while the source is away. Nothing is changed in any case.
@@ -224,17 +168,12 @@ import os
 from typing import Any
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.secrets import injection
-from ansible_collections.fleetops.continuity.plugins.module_utils.secrets.options import SECRET, SOURCE
+from ansible_collections.fleetops.continuity.plugins.module_utils.secrets.options import FILES
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import SecretCall, run_secret_module
 
 ARGUMENTS: dict[str, Any] = {
-    "directory": {"type": "path", "default": "/run/secrets"},
+    **FILES,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "source": {"type": "dict", "options": dict(SOURCE), "no_log": False},
-    "secrets": {"type": "list", "elements": "dict", "options": dict(SECRET), "no_log": False},
-    "owner": {"type": "str"},
-    "group": {"type": "str"},
-    "mount": {"type": "bool", "default": False},
     "on_outage": {"type": "str", "choices": ["fail", "keep"], "default": "fail"},
 }
 

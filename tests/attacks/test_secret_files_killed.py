@@ -70,8 +70,6 @@ def standing(path: Path) -> dict[str, bytes]:
     for name in (*generation(0), *generation(1)):
         try:
             with open(path / name, "rb") as file:
-                info = os.fstat(file.fileno())
-                assert stat.S_IMODE(info.st_mode) == 0o400 and info.st_uid == os.geteuid()
                 found[name] = file.read()
         except FileNotFoundError:
             continue
@@ -94,6 +92,8 @@ def in_child(work: Callable[[], Any]) -> int:
 def whole_after_a_kill(path: Path, number: int, what: str) -> None:
     found = standing(path)
     assert found in (generation(number), generation(number - 1)), f"{what}: {sorted(found)}"
+    infos = [(path / name).stat() for name in found]
+    assert {(stat.S_IMODE(info.st_mode), info.st_uid) for info in infos} == {(0o400, os.geteuid())}, what
     switch(path, number)
     assert standing(path) == generation(number), what
     assert not switch(path, number), f"{what}: a second run still changes something"
@@ -162,7 +162,7 @@ def test_killed_at_random_moments_while_somebody_reads(path: Path) -> None:
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM, (
         "the reader saw something that was not whole"
     )
-    assert killed, f"ATTACK_SEED={SEED}: every run was over before its kill"
+    assert killed > KILLS // 4, f"ATTACK_SEED={SEED}: most runs were over before their kill"
 
 
 def _read_forever(path: Path) -> NoReturn:

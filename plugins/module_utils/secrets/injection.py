@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional, Sequence
@@ -36,12 +37,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class World:
-    """``step`` is told what is being done, ``hide`` gets every value, to keep it out of what is shown."""
+    """``step`` is told what is being done, ``hide`` gets every value, to keep it out of what is shown. ``gate`` is
+    asked after each switch, and when there was nothing to switch; a ContinuityError of it takes the switch back."""
 
     clock: Clock
     runner: Runner
     step: Callable[[str], None]
     hide: Callable[[bytes], None]
+    gate: Optional[Callable[[Plan, SecretDirectory], None]] = None
 
 
 @dataclass(frozen=True)
@@ -203,15 +206,20 @@ class _Reading:
         return set(self.source.resume(self._leases))
 
     def hold(self) -> None:
-        """Keep what was lent until the next run, and give back what nobody declares any more."""
+        """Keep what was lent until the next run."""
+        if isinstance(self.source, VaultSource) and self._dynamic & set(self.source.leases):
+            self.source.hold(self._leases)
+
+    def give_back(self) -> None:
+        """What nobody declares any more."""
         if not isinstance(self.source, VaultSource):
             return
-        for path, lease in list(self.source.leases.items()):
-            if path not in self._dynamic:
-                self.source.revoke(lease)
-        if self.source.leases:
+        undeclared = [lease for path, lease in self.source.leases.items() if path not in self._dynamic]
+        for lease in undeclared:
+            self.source.revoke(lease)
+        if undeclared and self.source.leases:
             self.source.hold(self._leases)
-        elif os.path.exists(self._leases):
+        elif not self.source.leases and os.path.exists(self._leases):
             os.unlink(self._leases)
 
 
@@ -227,12 +235,14 @@ def _switch(directory: SecretDirectory, reading: _Reading, warning: Optional[str
     if reading.stale is not None:
         return Injected(Plan(changes=(), switch=False), reading.stale, warnings)
     decided = plan(reading.files, found, found.key, directory.path)
-    if check or not decided.changed:
-        if not check:
-            reading.hold()
+    if check:
         return Injected(decided, None, warnings)
-    key = directory.key()
-    decided = plan(reading.files, found, key, directory.path)
+    key = found.key
+    if key is None:
+        key = directory.key()
+        decided = plan(reading.files, found, key, directory.path)
+    gate = reading.world.gate
     reading.hold()
-    directory.apply(decided, key)
+    directory.apply(decided, key, None if gate is None else functools.partial(gate, decided, directory))
+    reading.give_back()
     return Injected(decided, None, warnings)

@@ -61,3 +61,15 @@ SECRET: Mapping[str, Any] = MappingProxyType(
         "group": {"type": "str"},
     }
 )
+
+FILES: Mapping[str, Any] = MappingProxyType(
+    {
+        "directory": {"type": "path", "default": "/run/secrets"},
+        "source": {"type": "dict", "options": dict(SOURCE), "no_log": False},
+        "secrets": {"type": "list", "elements": "dict", "options": dict(SECRET), "no_log": False},
+        "owner": {"type": "str"},
+        "group": {"type": "str"},
+        "mount": {"type": "bool", "default": False},
+    }
+)
+"""Of modules that keep secrets as files; which of these are required is said by each."""

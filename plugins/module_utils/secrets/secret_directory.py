@@ -16,9 +16,10 @@ import re
 import secrets
 import stat
 from contextlib import contextmanager
-from typing import Iterator, Optional, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 from ..effects import Clock
+from ..errors import ContinuityError
 from ..journal.durable import write_all
 from . import discarding
 from .faults import SecretError
@@ -131,8 +132,12 @@ class SecretDirectory:
                 os.rename(aside, KEY, src_dir_fd=self._fd, dst_dir_fd=self._fd)
             return key
 
-    def apply(self, plan: Plan, key: Hidden) -> None:
-        """Do what was decided. Killed anywhere, the old set stands or the new one."""
+    def apply(self, plan: Plan, key: Hidden, gate: Optional[Callable[[], None]] = None) -> None:
+        """Do what was decided. Killed anywhere, the old set stands or the new one.
+
+        ``gate`` is asked after the switch, while the old set still stands: a ContinuityError of it takes the switch
+        back, and is raised on.
+        """
         with _told(self.path):
             if plan.narrow:
                 os.fchmod(self._fd, DIRECTORY_MODE)
@@ -145,13 +150,24 @@ class SecretDirectory:
                 self._point(DATA, new)
             for name in plan.replace:
                 self._point(name, f"{DATA}/{name}")
+        try:
+            if gate is not None:
+                gate()
+        except ContinuityError:
+            if before and plan.switch:
+                self._take_back(plan, before, new)
+            raise
+        with _told(self.path):
             for name in plan.remove:
                 discarding.discard(name, self._fd)
-            old = [before] if before and plan.switch else []
-            if old:
-                self._clock.sleep(GRACE_SECONDS)
-            for name in (*old, *plan.leftovers):
-                discarding.discard_any(name, self._fd)
+            self._discard_sets([*([before] if before and plan.switch else []), *plan.leftovers])
+
+    def changed_at(self, name: str) -> Optional[float]:
+        """When the value of a name became what it is (wall time); None where there is none."""
+        try:
+            return os.stat(name, dir_fd=self._fd).st_mtime
+        except FileNotFoundError:
+            return None
 
     def clear(self) -> None:
         """Remove everything of ours, the key too."""
@@ -240,6 +256,24 @@ class SecretDirectory:
             discarding.discard_any(name, self._fd)
             raise
         return name
+
+    def _take_back(self, plan: Plan, before: str, new: str) -> None:
+        """The old set is the current one again. Values that were others meanwhile are as young as this moment, so
+        that whoever has read those others is told."""
+        with _told(self.path):
+            with _folder(before, self._fd) as inside:
+                for name in set(plan.changed_names) & set(os.listdir(inside)):
+                    os.utime(name, dir_fd=inside)
+            self._point(DATA, before)
+            for name in plan.link:
+                os.unlink(name, dir_fd=self._fd)
+            self._discard_sets([new])
+
+    def _discard_sets(self, names: Sequence[str]) -> None:
+        if names:
+            self._clock.sleep(GRACE_SECONDS)
+        for name in names:
+            discarding.discard_any(name, self._fd)
 
     def _point(self, name: str, target: str) -> None:
         """A link leads elsewhere from now on, or stands where something else stood."""
