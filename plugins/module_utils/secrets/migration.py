@@ -55,10 +55,12 @@ class Undone:
 
 def unfinished(settings: Settings, clock: Clock) -> Optional[Run]:
     """The run that was begun and neither ended nor undone."""
-    if not os.path.isdir(settings.folder):
-        return None
-    runs = MigrationJournal(settings.folder, clock).runs().values()
+    runs = _runs(settings, clock).values()
     return next((run for run in runs if run.state in ("begun", "undoing")), None)
+
+
+def _runs(settings: Settings, clock: Clock) -> dict[str, Run]:
+    return MigrationJournal(settings.folder, clock).runs() if os.path.isdir(settings.folder) else {}
 
 
 def apply(root: str, plan: Plan, settings: Settings, clock: Clock) -> Optional[Run]:
@@ -203,23 +205,29 @@ class _Apply:
             self.journal.note(self.run, "edited", file=file)
 
 
+def known(run_id: str, settings: Settings, clock: Clock) -> Run:
+    """A run that was begun once. Raises MigrationError for one that was not."""
+    runs = _runs(settings, clock)
+    if run_id not in runs:
+        raise MigrationError("there is no such run", where=run_id, fix=f"Runs: {', '.join(sorted(runs)) or 'none'}")
+    return runs[run_id]
+
+
 def undo(run_id: str, settings: Settings, clock: Clock) -> Undone:
     """Put the original bytes back, and take out of the source what the run wrote and nobody else uses."""
     if not identities(settings.identity_files):
-        raise MigrationError("undoing needs an identity that opens the backup", fix="Give --identity-file")
-    if not os.path.isdir(settings.folder):
-        raise MigrationError("there is no folder of backups", where=settings.folder)
+        raise MigrationError(
+            "undoing needs an identity that opens the backup", fix="Name its file as an identity of the backup"
+        )
+    known(run_id, settings, clock)
     with locked(os.path.join(settings.folder, "lock")):
-        journal = MigrationJournal(settings.folder, clock)
-        runs = journal.runs()
-        run = runs.get(run_id)
-        if run is None:
-            raise MigrationError("there is no such run", where=run_id, fix=f"Runs: {', '.join(sorted(runs)) or 'none'}")
+        run = known(run_id, settings, clock)
         if run.over:
             return Undone(run_id, (), (), {})
+        journal = MigrationJournal(settings.folder, clock)
         if run.state != "undoing":
             journal.note(run, "undoing")
-        others = [one for one in runs.values() if one.id != run_id and not one.over]
+        others = [one for one in _runs(settings, clock).values() if one.id != run_id and not one.over]
         return _Undo(run, journal, settings, clock).carry_out(others)
 
 

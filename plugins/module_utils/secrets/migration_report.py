@@ -134,6 +134,13 @@ def plan_text(planned: Plan, unread: Sequence[Unread], settings: Settings, run: 
     return [*lines, "", f"run {run.id} was begun and not finished: {count}. {ending}"]
 
 
+def plan_diff(moves: Sequence[Move]) -> dict[str, str]:
+    """The places as they are and as they will be; what is moved is told by its kind."""
+    before = [f"{_shown(move.file)}:{move.line}: {move.key}: ({move.class_} {move.kind})" for move in moves]
+    after = [f'{_shown(move.file)}:{move.line}: {move.key}: "{move.replacement}"' for move in moves]
+    return {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)}
+
+
 def undone_text(undone: Undone) -> list[str]:
     lines = [f"restored: {_shown(file)}" for file in undone.restored]
     lines += [f"taken back: {path}" for path in undone.taken_back]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ..age_keys import library, recipients
 from ..effects import Clock
-from ..journal.durable import locked, write_file
+from ..journal.durable import locked, sync_directory, write_file
 from .age_file import decrypt, parsed
 from .auth.method import AuthMethod
 from .auth.methods import chosen
@@ -119,6 +119,11 @@ class AgeWriter:
             kept = [line for line in lines if line != _line(path, value)]
             if len(kept) == len(lines):
                 raise SecretError("missing", "the line that was added is not there any more", where=path)
+            if not b"".join(kept).strip():
+                # Without a path in it, it would be no source any more; `write` makes it anew.
+                os.unlink(self._file)
+                sync_directory(os.path.dirname(self._file))
+                return
             self._replace(encrypted, plain, b"".join(kept), {path: None})
 
     def close(self) -> None:

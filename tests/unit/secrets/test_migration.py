@@ -88,8 +88,10 @@ def test_moved_proven_and_back(moving: Moving) -> None:
     assert (undone.restored, undone.kept) == (("conf/hub.yaml", "docker-compose.yml"), {})
     assert undone.taken_back == tuple(f"fleet/{name}" for name in sorted(VALUES))
     assert moving.files() == moving.originals
-    assert decrypt((moving.folder / "secrets.age").read_bytes(), [str(moving.folder / "agents.txt")], "x") == b""
+    assert not (moving.folder / "secrets.age").exists()
     assert moving.undo(run.id).restored == ()
+    again = moving.apply()
+    assert again is not None and again.id != run.id and moved(moving) and moving.read(*VALUES) == VALUES
 
 
 def test_vault_of_both_versions_twice(vault: Bed, prefix: str, tmp_path: Path) -> None:
