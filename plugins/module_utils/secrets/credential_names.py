@@ -55,12 +55,17 @@ _NOT_BEFORE = words(
     "no has have is are was use using uses require requires required need needs show hide display forgot forgotten "
     "reset change update set get fetch load read check validate generate create make build parse decode encode "
     "hash hashed encrypt encrypted invalid missing expired wrong bad incorrect unknown unauthorized revoked max min num "
-    "n total avg count per pad padding eos bos unk sep cls mask special stop start begin end separator delimiter "
-    "chunk image audio video text prompt completion vocab wake next prev previous input output pagination last first page continuation cursor sync "
-    "cancel cancellation cancelled skip ignore without public primary foreign enter confirm repeat retype mismatch "
-    "eot im pre suffix prefix middle fim think thinking control tool bpe sub lex lexer syntax word"
+    "total avg count skip ignore without public primary foreign enter confirm repeat retype mismatch"
 )
-"""``max_token``, ``reset_password``, ``eos_token``: questions, actions and parts of texts."""
+"""``max_token``, ``reset_password``, ``has_secret``: questions, actions and numbers."""
+
+_NOT_BEFORE_TOKEN = words(
+    "n per pad padding eos bos unk sep cls mask special stop start begin end separator delimiter chunk image audio video "
+    "text prompt completion vocab wake next prev previous input output pagination last first page continuation cursor sync "
+    "cancel cancellation cancelled eot im pre suffix prefix middle fim think thinking control tool bpe sub lex lexer "
+    "syntax word type"
+)
+"""``eos_token``, ``next_token``: parts of texts, and places in lists."""
 
 _NOT_WHOLE = frozenset({"PWD", "OLDPWD", "pat", "PAT"})
 _ENDS_WITHOUT_MEANING = frozenset(
@@ -80,7 +85,8 @@ def credential_name(name: str) -> Optional[CredentialName]:
     if not parts or last in _NOT_WHOLE:
         return None
     kind, plural = _kind(parts)
-    if kind is None or any(word in _NOT_BEFORE for word in parts[:-1]):
+    not_before = _NOT_BEFORE | _NOT_BEFORE_TOKEN if kind == "token" else _NOT_BEFORE
+    if kind is None or not not_before.isdisjoint(parts[:-1]):
         return None
     return CredentialName(kind, tuple(parts), plural, last.upper() == last)
 

@@ -24,7 +24,7 @@ PLACEHOLDER = re.compile(r"^\$\{[A-Z][A-Z0-9_]{0,63}\}$")
 """The one form of a placeholder: whatever else stands in ``${…}`` may be the credential itself."""
 
 _REFERENCE = re.compile(
-    r"^\$?\$[({]?[A-Za-z_][\w.:]*[)}]?$|^\$\(|^`.*`$|^\$[0-9@*#?!]$|\{\{|\{%|<%|^%[A-Za-z_]\w*%$|%\(\w+\)|^%[sdrv]$"
+    r"^\$?\$[({]?[A-Za-z_][\w.:]*[)}]?$|^\$\(|^`|^\$[0-9@*#?!]$|\{\{|\{%|<%|^%[A-Za-z_]\w*%$|%\(\w+\)|^%[sdrv]$"
     r"|^\$\{\{|^\$\{\w+:?[?+]|^\{[\w.!:\[\]()'\"]*\}$|^@[\w.]+@$|^__[A-Za-z_]+__$|^!(?:Ref|Sub|ImportValue|GetAtt|env|ENV|secret)\b"
     r"|^(?:env|file|vault|ssm|arn|op|keyring|secretsmanager|gcp|azurekv|ref\+\w+|awssm|secret|doppler|bws)[:/]"
     r"|^(?:process\.env|os\.environ|self|settings|config|secrets|vars?|local|data|module|ENV|env|args|opts|options|props|params|"
@@ -56,6 +56,7 @@ _SELECTOR = re.compile(r"^[#.][A-Za-z][\w-]*$|^(?:input|//)\W|^\[\w+=|^@\w+$|^--
 _HEADER = re.compile(r"^(?:[Xx]-[A-Za-z-]+|Authorization|Bearer|Basic|Cookie|Set-Cookie|Content-Type)$")
 _IDENTIFIER = re.compile(r"^[a-z]+(?:_[a-z]+)+$|^[A-Za-z][a-z]*(?:[A-Z]+[a-z]+)+$")
 _OWN_WORDS = words("super dev default prod local my very top ultra demo internal shared")
+_HEX_NUMBER = re.compile(r"^0[xX][0-9a-fA-F]{1,16}$")
 _SECRET_PATH = re.compile(r"^[a-z][a-z_-]*(?:/[a-z][a-z_-]*)+$")
 _LABEL = re.compile(r"^[A-Z][a-z]+$")
 _NAME_OF_VARIABLE = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
@@ -93,7 +94,7 @@ _VOCABULARY = words(
 )
 _WEAK = words(
     "password passw0rd pass secret postgres admin root guest redis mysql mongo rabbitmq rabbit minio minioadmin letmein qwerty toor "
-    "welcome default test user nats grafana elastic changeit"
+    "welcome test nats grafana elastic changeit"
 )
 _WORD = re.compile(r"[A-Za-z]+|[0-9]+")
 
@@ -142,7 +143,7 @@ def is_random(text: str, least: int = 16) -> bool:
 
 
 def _refers(value: str) -> bool:
-    tests = (_SECRET_PATH, _REFERENCE, _CALL, _HASH, _UUID, _PATH, _PUBLIC_KEY, _SELECTOR, _HEADER, _URL)
+    tests = (_SECRET_PATH, _HEX_NUMBER, _REFERENCE, _CALL, _HASH, _UUID, _PATH, _PUBLIC_KEY, _SELECTOR, _HEADER, _URL)
     return bool(
         _MASK.search(value) or any(test.search(value) for test in tests) or (_REGEX.search(value) and len(value) < 200)
     )
@@ -206,7 +207,7 @@ def _strong_enough(value: str, name: CredentialName, place: str, fallback: bool)
     if _LABEL.match(value) and not fallback:
         return False
     if _CONSTANT.match(value):
-        return fallback and value in _WEAK and name.kind == "secret"
+        return fallback and value in _WEAK
     if fallback or place == SETTING:
         return len(value) >= (4 if fallback else 6) and (has_digit or symbol or len(parts) > 1 or len(value) >= 8)
     if set(parts) <= _VOCABULARY | set(name.words) and not has_digit:

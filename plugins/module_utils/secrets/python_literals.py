@@ -197,7 +197,12 @@ class _Reader:
                 continue
             if keyword.arg in _DEFAULTS:
                 name = named or next(
-                    (credential_name(_text(k.value) or "") for k in node.keywords if k.arg in ("env", "alias")), None
+                    (
+                        credential_name(_text(k.value) or "")
+                        for k in node.keywords
+                        if k.arg in ("env", "alias", "validation_alias", "dest")
+                    ),
+                    None,
                 )
                 self.give(name, keyword.value, SETTING, "default-value", True)
             elif keyword.arg == "auth" and isinstance(keyword.value, ast.Tuple) and len(keyword.value.elts) == 2:
@@ -222,6 +227,8 @@ class _Reader:
         place = _KEYED.get(function)
         if place is not None and len(node.args) > place and (function != "login" or len(node.args) == 2):
             self.give(_CALLED_PASSWORD if place else _CALLED_SECRET, node.args[place], SETTING, "assigned-value")
+        elif function == "connect" and "mysql" in _first_name(node.func).lower() and len(node.args) > 2:
+            self.give(_CALLED_PASSWORD, node.args[2], SETTING, "assigned-value")
         elif function in _JWT and "jwt" in _first_name(node.func).lower() and len(node.args) > 1:
             self.give(_CALLED_SECRET, node.args[1], SETTING, "assigned-value")
         elif function == "new" and _first_name(node.func) == "hmac" and node.args:

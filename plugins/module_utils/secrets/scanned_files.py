@@ -34,7 +34,7 @@ _GENERATED = re.compile(
 _STYLES: Mapping[str, str] = {
     **dict.fromkeys(words("py pyw pyi pyx"), PYTHON),
     **dict.fromkeys(words("yaml yml j2 jinja jinja2"), YAML),
-    **dict.fromkeys(words("json ipynb jsonl json5 jsonc har tfstate"), JSON),
+    **dict.fromkeys(words("json jsonl json5 jsonc har tfstate"), JSON),
     **dict.fromkeys(
         words(
             "env ini cfg conf config properties service timer socket toml envrc netrc pgpass npmrc pypirc credentials cnf rc"
@@ -45,11 +45,12 @@ _STYLES: Mapping[str, str] = {
     **dict.fromkeys(
         words(
             "js jsx mjs cjs ts tsx go java kt kts rb php pl lua rs c h cc cpp hpp cs swift scala groovy gradle "
-            "tf tfvars hcl sql xml proto vue r nix"
+            "tf tfvars hcl sql xml html htm proto vue ipynb r nix"
         ),
         PROGRAM,
     ),
 }
+_TEMPLATES = words("j2 jinja jinja2")
 _NAMES = re.compile(
     r"(?P<shell>^(?:Docker|Container|Make|Just|Jenkins|Vagrant|Proc)file\b)|(?P<environment>^\.env\b|\.env\b|^\.?(?:netrc|pgpass|envrc|npmrc|pypirc)$)"
 )
@@ -57,7 +58,7 @@ _KEPT_COPY = re.compile(
     r"(?:[._-](?:bak|backup|old|orig|original|save|saved|copy|disabled|rej|prev|previous|before|broken)\d*(?:[._-][\w-]*)*|~|\.\d{8,14}|\.swp)$",
     re.IGNORECASE,
 )
-_DOCUMENT = re.compile(r"\.(?:md|mdx|markdown|rst|adoc|html?|textile|org|tex)$", re.IGNORECASE)
+_DOCUMENT = re.compile(r"\.(?:md|mdx|markdown|rst|adoc|textile|org|tex)$", re.IGNORECASE)
 _SAMPLE_FILE = re.compile(
     r"[._-](?:example|sample|template|tmpl|tpl|dist|defaults?\.example)(?:\.|$)|^(?:examples?|samples?|templates?)[._-]",
     re.IGNORECASE,
@@ -128,11 +129,9 @@ def _style(name: str, first: str) -> str:
     named = _NAMES.search(name)
     if named:
         return SHELL if named["shell"] else ENVIRONMENT
-    plain = re.sub(r"[._-](?:example|sample|template|tmpl|tpl|dist)$", "", name, flags=re.IGNORECASE)
-    suffix = plain.rpartition(".")[2].lower() if "." in plain else ""
-    if suffix in ("j2", "jinja", "jinja2", "tmpl", "tpl", "template") and plain.count(".") > 1:
-        suffix = plain.split(".")[-2].lower()
-    style = _STYLES.get(suffix)
+    suffixes = [suffix.lower() for suffix in re.split(r"[._-](?:example|sample|dist)$", name)[0].split(".")[1:]]
+    known = [suffix for suffix in suffixes if suffix in _STYLES and suffix not in _TEMPLATES]
+    style = TEXT if _DOCUMENT.search(name) else _STYLES.get(known[-1] if known else (suffixes or [""])[-1])
     if style is None and first.startswith("#!"):
         style = PYTHON if "python" in first else SHELL if "sh" in first else None
     return style or TEXT

@@ -71,6 +71,7 @@ _WORDS: Mapping[str, _Check] = {
     "mysql": None,
     "chpasswd": None,
     "sudo -s": None,
+    "jdbc:": None,
     "-----begin": None,
     "enc[": None,
     "!vault": None,

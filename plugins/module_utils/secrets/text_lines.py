@@ -14,7 +14,7 @@ import re
 from typing import Iterator, Optional, Sequence
 
 from .credential_names import CredentialName, credential_name
-from .literal_values import CODE, PLAIN, PROSE, SAMPLE, SETTING, assess, is_sample, is_template
+from .literal_values import CODE, PLAIN, PROSE, SAMPLE, SETTING, assess, is_random, is_sample, is_template
 from .provider_tokens import tokens
 from .scan_hits import Hit
 from .telling_lines import is_telling
@@ -34,8 +34,9 @@ _NAMED = re.compile(
     r"(?<![\w$-])(?P<quote>\\?[\"'`])?(?P<name>[A-Za-z_][\w.-]{0,80})(?(quote)\\?[\"'`])\]?"
     r"\s{0,20}(?P<sign>:=|=>|===?|!==?|=|:)\s{0,20}(?=\S)"
 )
-_ANNOTATION = re.compile(r"[A-Za-z_][\w.]{0,30}(?:\[[\w., \[\]]{0,60}\])?(?:\s?\|\s?\w+)?\s?=\s?(?=[\"'bru])")
+_ANNOTATION = re.compile(r"[A-Za-z_][\w.]{0,30}(?:\[[\w., \[\]]{0,60}\])?(?:\s?\|\s?\w+)?\s?=\s?(?=[\"'bruFfS])")
 _EXPRESSION = re.compile(r"\$\{(?P<name>[A-Za-z_]\w{0,80}|\d):?[-=](?P<value>[^{}$]{1,300})\}")
+_VARIABLE = re.compile(r"^\$\{\w+(?::?[-=?+].*)?\}$")
 _FILTER = re.compile(
     r"(?P<name>[A-Za-z_][\w.]{0,80})['\")\s]{0,5}\|\s*(?:default|d)\(\s*(?P<quote>['\"])(?P<value>[^'\"]{1,300})(?P=quote)"
 )
@@ -45,6 +46,10 @@ _ASKED = re.compile(
 )
 _OTHERWISE = re.compile(
     r"(?P<name>[A-Za-z_][\w.-]{0,80})[\"'\])]{0,3}\s*(?:\|\||\?\?|\bor\b)\s*(?P<quote>[\"'])(?P<value>[^\"'\n]{1,300})(?P=quote)"
+)
+_ELEMENT = re.compile(
+    r"<(?P<name>[A-Za-z][\w.-]{0,60})>\s{0,9}(?P<value>[^<>\s]{3,200})\s{0,9}</"
+    r"|name=[\"'](?P<called>[\w.-]{1,60})[\"']\s{1,9}value=[\"'](?P<given>[^\"'<>]{3,200})[\"']"
 )
 _ASKING = re.compile(r"get|env|config|setting|option|default|param|secret|^pop$|^var$|^read|^arg|^field", re.IGNORECASE)
 _OPTION = re.compile(
@@ -62,6 +67,7 @@ _COMMANDS = tuple(
         r"(?i:^\s*(?:requirepass|masterauth|user_password|sasl_password)\s+)(?P<quote>[\"']?)(?P<value>[^\s\"']{3,100})(?P=quote)\s*$",
         r"(?i:\bmachine\s+\S{1,100}\s+login\s+\S{1,100}\s+password\s+)(?P<quote>[\"']?)(?P<value>[^\s\"']{3,100})",
         r"\becho\s+(?:-n\s+)?(?P<quote>[\"']?)(?P<value>[^\s\"'|]{3,100})(?P=quote)\s*\|\s*(?:sudo\s+-S|passwd|docker\s+login)",
+        r"\bgetConnection\(\s*\"jdbc:[^\"\n]{0,200}\"\s*,\s*\"[^\"\n]{0,100}\"\s*,\s*(?P<quote>\")(?P<value>[^\"\n]{3,100})\"",
         r"(?i:\bconvertto-securestring\s+(?:-string\s+)?)(?P<quote>[\"'])(?P<value>[^\"'\n]{3,100})(?P=quote)",
         r"\bchpasswd\s*<<<\s*(?P<quote>[\"']?)\w+:(?P<value>[^\s\"']{3,100})|\becho\s+[\"']?\w+:(?P<also>[^\s\"'|]{3,100})[\"']?\s*\|\s*chpasswd",
     )
@@ -270,6 +276,12 @@ def assignments(number: int, line: str, style: str) -> Iterator[Hit]:
         if hit and not (rule == "comparison" and hit.state == SAMPLE):
             taken = span[1]
             yield hit
+    if style in (PROGRAM, TEXT) and ("</" in line or "value=" in line):
+        for found in _ELEMENT.finditer(line):
+            name = credential_name(found["name"] or found["called"])
+            if name:
+                span = found.span("value" if found["value"] else "given")
+                yield from _one(_assessed(number, line, *span, name, place, "assigned-value"))
     yield from _fallbacks(number, line, style)
     yield from on_command_lines(number, line, style)
 
@@ -330,10 +342,10 @@ def _assessed(
 ) -> Optional[Hit]:
     value = line[start:end]
     if "${" in value and rule != "expression-default":
-        inside = _EXPRESSION.search(value)
-        if inside or not value.startswith("${") or is_template(value):
+        inside = value[2:].rstrip("}")
+        if not value.startswith("${") or (_VARIABLE.match(value) and not is_random(inside, 20)):
             return None
-        value = value[2:].rstrip("}")
+        value = inside
     state = assess(value, name, place, fallback=fallback)
     if state is None:
         return None
@@ -396,7 +408,7 @@ _QUOTED = re.compile(
     r"|(?P<quote>[\"'`])(?P<value>(?:\\.|(?!(?P=quote))[^\\]){0,2000})(?P=quote))"
 )
 _WRAPPED = re.compile(
-    r"(?:\[\]byte|&?str(?:ing)?|String|SecretStr|bytes|Buffer\.from|new \w{1,30}|b64decode)\(\s*(?=[\"'])"
+    r"(?:\[\]byte|&?str(?:ing)?|String|SecretStr|bytes|Buffer\.from|new \w{1,30}|b64decode|[Ff]ield)\(\s*(?:default\s?=\s?)?(?=[\"'])"
 )
 _DECORATED = re.compile(r"(?:(?:&[\w-]{1,60}|!!\w{1,20})\s{1,4}){1,2}")
 _NUMBER = re.compile(r"\d{4,20}(?=\s*(?:[,;)}#]|$))")
