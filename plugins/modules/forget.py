@@ -107,12 +107,17 @@ options:
       - What may be dropped although it is protected.
       - V(last) is the last snapshot of a host, V(rollout) the restore point on which a rollout relies, V(pinned) a
         pinned snapshot that is named in O(snapshots).
-      - V(gaps) is what belongs to snapshots that were taken away without being forgotten. Without it O(prune) refuses
-        to delete anything while some are missing, for they may come back from a copy.
     type: list
     elements: str
-    choices: [last, rollout, pinned, gaps]
+    choices: [last, rollout, pinned]
     default: []
+  lost:
+    description:
+      - Also note snapshots that were taken away without being forgotten, and that no copy can bring back.
+      - Until then M(fleetops.continuity.verify) and M(fleetops.continuity.scrub) report them, and O(prune) refuses to
+        delete anything, for they may come back from a copy and would need their blocks.
+    type: bool
+    default: false
   prune:
     description:
       - Reclaim the space of what no snapshot needs. Without any rule nothing is dropped before.
@@ -219,6 +224,24 @@ unreadable:
   type: list
   elements: str
   sample: []
+lost:
+  description: Snapshots that were taken away before, and are noted as forgotten now, or would be.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: Whose snapshot it was.
+      type: str
+      sample: pc2
+    sequence:
+      description: Its number among the host's snapshots.
+      type: int
+      sample: 4
+    digest:
+      description: SHA-256 of its manifest where the next one says it, else null.
+      type: str
+      sample: 2918f5a08515ff7aa005d9fcd2536894478c70f0160c5ad19538a97069d068b7
 pruned:
   description: What was reclaimed, or would be. Bytes are those of pack files.
   returned: when O(prune) is true
@@ -273,7 +296,8 @@ ARGUMENTS = {
     "keep_within": {"type": "str"},
     "keep_tags": {"type": "list", "elements": "str", "default": []},
     "schedules": {"type": "dict", "default": {}},
-    "allow": {"type": "list", "elements": "str", "choices": ["last", "rollout", "pinned", "gaps"], "default": []},
+    "allow": {"type": "list", "elements": "str", "choices": ["last", "rollout", "pinned"], "default": []},
+    "lost": {"type": "bool", "default": False},
     "prune": {"type": "bool", "default": False},
     "max_unused": {"type": "float", "default": 5},
     "wait": {"type": "float", "default": 60},
@@ -288,6 +312,7 @@ def execute(call: Call) -> dict:
         names=tuple(options["snapshots"]),
         host=options["host"],
         root=options["root"],
+        lost=options["lost"],
         wait=options["wait"],
         identity_files=tuple(options["identity_files"]),
     )

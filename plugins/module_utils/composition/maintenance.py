@@ -40,26 +40,37 @@ RULES = frozenset(f"keep_{name}" for name in (*KEEP, "within", "tags"))
 @dataclass(frozen=True)
 class Dropping:
     """What somebody wants to be forgotten: by ``retention``, or exactly ``names``. ``root`` is the host root
-    whose ledger says on which restore point a rollout relies."""
+    whose ledger says on which restore point a rollout relies. ``lost``: snapshots that were taken away, too."""
 
     retention: Retention
     names: tuple[str, ...] = ()
     host: Optional[str] = None
     root: Optional[str] = None
+    lost: bool = False
     wait: float = 60.0
     identity_files: tuple[str, ...] = ()
 
 
 @dataclass
 class Forgotten:
-    """What was forgotten and what prune reclaimed, or would."""
+    """What was forgotten and what prune reclaimed, or would. ``lost`` are those that were taken away before, by
+    host: number and, where it is known, digest."""
 
     forgetting: Forgetting = field(default_factory=Forgetting)
+    lost: Mapping[str, Sequence[tuple[int, Optional[str]]]] = field(default_factory=dict)
     pruned: Optional[Pruned] = None
 
     @property
     def changed(self) -> bool:
-        return bool(self.forgetting.dropped) or (self.pruned is not None and self.pruned.changed)
+        pruned = self.pruned is not None and self.pruned.changed
+        return bool(self.forgetting.dropped) or bool(self.lost) or pruned
+
+    def lost_fields(self) -> list[dict[str, Any]]:
+        return [
+            {"host": host, "sequence": number, "digest": digest}
+            for host, numbers in self.lost.items()
+            for number, digest in numbers
+        ]
 
 
 def retention_from(options: Mapping[str, Any]) -> Retention:
@@ -107,12 +118,14 @@ def forget(
     check: bool = False,
     progress: Optional[Progress] = None,
 ) -> Forgotten:
-    """Forget, and reclaim the space if it is wanted. With ``prune`` there need not be a rule: then nothing is
-    forgotten. ``check`` says what would be done, and writes nothing."""
+    """Forget, and reclaim the space if it is wanted. With ``prune`` or ``lost`` there need not be a rule: then
+    nothing that is there is forgotten. ``check`` says what would be done, and writes nothing."""
     repository = Repository.open(repository_path, wanted.identity_files)
     result = Forgotten()
     with refusals("Cannot forget", repository_path, "Run as the owner of the repository"):
-        if wanted.names or wanted.retention or not prune:
+        if wanted.lost:
+            result.lost = forgetting.lost(repository) if check else forgetting.accept(repository, clock, wanted.wait)
+        if wanted.names or wanted.retention or not (prune or wanted.lost):
             result.forgetting = forgetting.plan(
                 repository,
                 wanted.retention,
@@ -131,7 +144,7 @@ def forget(
                 wait=wanted.wait,
                 check=check,
                 without=frozenset(one.digest for one in result.forgetting.dropped),
-                gaps="gaps" in wanted.retention.allow,
+                but_lost=wanted.lost,
                 progress=progress,
             )
     return result
@@ -144,16 +157,13 @@ def prune(
     max_unused: float = 5.0,
     wait: float = 60.0,
     check: bool = False,
-    gaps: bool = False,
     identity_files: Sequence[str] = (),
     progress: Optional[Progress] = None,
 ) -> Pruned:
-    """Reclaim the space of what no snapshot needs; with ``gaps`` also where some were taken away."""
+    """Reclaim the space of what no snapshot needs."""
     repository = Repository.open(repository_path, identity_files)
     with refusals("Cannot prune", repository_path, "Run as the owner of the repository"):
-        return pruning.prune(
-            repository, clock, max_unused=max_unused, wait=wait, check=check, gaps=gaps, progress=progress
-        )
+        return pruning.prune(repository, clock, max_unused=max_unused, wait=wait, check=check, progress=progress)
 
 
 @dataclass(frozen=True)

@@ -135,10 +135,36 @@ def apply(repository: Repository, planned: Forgetting, clock: Clock, wait: float
             _drop(repository, host, now, planned.reason, clock.now())
 
 
+def lost(repository: Repository) -> dict[str, list[tuple[int, Optional[str]]]]:
+    """(number, digest if it is known) of the snapshots that were taken away, by host. Raises DamagedError for a
+    list of forgotten ones that cannot be read: nothing can be said before that is healed."""
+    missing = {}
+    for host in sorted({file.parent.name for file in manifests.files(repository)}):
+        readable, damaged = manifests.readable(repository, host)
+        if damaged:
+            raise damaged[0]
+        missing[host] = manifests.taken_away(readable, forgotten.read(repository, host))
+    return {host: numbers for host, numbers in missing.items() if numbers}
+
+
+def accept(repository: Repository, clock: Clock, wait: float) -> dict[str, list[tuple[int, Optional[str]]]]:
+    """Note snapshots that were taken away as forgotten, so that the chain is whole again without them."""
+    noted = {}
+    for host in lost(repository):
+        with writing(repository, host, clock, wait):
+            # Again: one that was healed meanwhile is not lost.
+            numbers = lost(repository).get(host, [])
+            now = timestamp(clock.now())
+            lines = [Forgotten(digest, number, None, "", forgotten.LOST, now) for number, digest in numbers]
+            forgotten.note(repository, host, lines)
+            noted[host] = numbers
+    return noted
+
+
 def _drop(repository: Repository, host: str, dropped: Sequence[Candidate], reason: str, now: float) -> None:
     files = {file.name[9:73]: file for file in manifests.files(repository, host)}
     noted = forgotten.read(repository, host)
-    chain = {line.sequence: line.digest for line in noted}
+    chain: dict[int, Optional[str]] = {line.sequence: line.digest for line in noted}
     chain.update((int(file.name[:8]), digest) for digest, file in files.items())
     lines = [
         Forgotten(one.digest, one.sequence, chain.get(one.sequence - 1), one.time, reason, timestamp(now))

@@ -14,19 +14,25 @@ from .faults import DamagedError
 from .layout import LARGEST, Repository, check_host, is_digest, read_published, storing
 
 NAME = "forgotten.jsonl"
+LOST = "taken away"
+"""The reason of a line whose manifest was lost: all that is known of it is what the next one says."""
 
 
 @dataclass(frozen=True)
 class Forgotten:
     """A snapshot that was dropped. ``digest``, ``sequence``, ``previous`` and ``time`` are those of its
-    manifest; ``since`` says when it was dropped."""
+    manifest; ``since`` says when it was dropped. Of a lost one the digest may be unknown, and the one before is."""
 
-    digest: str
+    digest: Optional[str]
     sequence: int
     previous: Optional[str]
     time: str
     reason: str
     since: str
+
+    @property
+    def lost(self) -> bool:
+        return self.reason == LOST
 
 
 def file_of(repository: Repository, host: str) -> Path:
@@ -80,10 +86,11 @@ def _lost_its_end(rest: bytes) -> bool:
 
 
 def _parsed(entry: Mapping[str, Any]) -> Forgotten:
-    if not is_digest(entry["digest"]) or not (entry["follows"] is None or is_digest(entry["follows"])):
+    unknown = entry["digest"] is None and entry["reason"] == LOST
+    if not (unknown or is_digest(entry["digest"])) or not (entry["follows"] is None or is_digest(entry["follows"])):
         raise ValueError("no digest where one belongs")
     return Forgotten(
-        digest=str(entry["digest"]),
+        digest=entry["digest"],
         sequence=int(entry["number"]),
         previous=entry["follows"],
         time=str(entry["time"]),

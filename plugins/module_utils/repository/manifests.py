@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Collection, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Collection, Mapping, NamedTuple, Optional, Sequence
 
 from .faults import DamagedError, RepositoryError
 from .layout import Repository, canonical, check_host, is_digest, read_published, sha256
@@ -201,27 +201,54 @@ def find(repository: Repository, name: str, host: Optional[str] = None) -> Manif
     return found[0]
 
 
+class _Link(NamedTuple):
+    """One of a host's chain. ``lost``: what came before it is unknown; its digest may be, too."""
+
+    sequence: int
+    digest: Optional[str]
+    previous: Optional[str]
+    lost: bool = False
+
+
 def chain_faults(manifests: Sequence[Manifest], dropped: Sequence[Forgotten] = ()) -> list[str]:
     """What breaks the chain of one host's manifests. ``dropped`` are the lines of its forgotten ones; a line
     counts only where no manifest stands."""
-    there = {manifest.sequence for manifest in manifests}
-    links: list[Union[Manifest, Forgotten]] = [*manifests, *(line for line in dropped if line.sequence not in there)]
     host = manifests[0].host if manifests else "a host of which nothing is left"
     faults = []
-    before: Optional[Union[Manifest, Forgotten]] = None
-    for link in sorted(links, key=lambda one: one.sequence):
-        expected = 1 if before is None else before.sequence + 1
+    before = _Link(0, None, None)
+    for link in _chain(manifests, dropped):
+        expected = before.sequence + 1
         if link.sequence > expected:
             gone = f"{expected}" if link.sequence == expected + 1 else f"{expected} to {link.sequence - 1}"
             faults.append(f"{host}: snapshot number {gone} was taken away")
         elif link.sequence < expected:
             faults.append(f"{host}: two snapshots have the number {link.sequence}")
-        elif link.previous != (before.digest if before else None):
+        elif not link.lost and link.previous != before.digest and not (before.lost and before.digest is None):
             faults.append(
-                f"{host}: snapshot {link.digest[:ID_LENGTH]} (number {link.sequence}) does not follow the one before it"
+                f"{host}: snapshot {(link.digest or '')[:ID_LENGTH]} (number {link.sequence}) does not follow the one "
+                "before it"
             )
         before = link
     return faults
+
+
+def taken_away(manifests: Sequence[Manifest], dropped: Sequence[Forgotten] = ()) -> list[tuple[int, Optional[str]]]:
+    """(number, digest) of every snapshot that is missing before others of one host; only the one after it knows
+    its digest."""
+    missing: list[tuple[int, Optional[str]]] = []
+    last = 0
+    for link in _chain(manifests, dropped):
+        numbers = range(last + 1, link.sequence)
+        missing += [(number, link.previous if number == numbers[-1] else None) for number in numbers]
+        last = link.sequence
+    return missing
+
+
+def _chain(manifests: Sequence[Manifest], dropped: Sequence[Forgotten]) -> list[_Link]:
+    there = {manifest.sequence for manifest in manifests}
+    links = [_Link(one.sequence, one.digest, one.previous) for one in manifests]
+    links += [_Link(one.sequence, one.digest, one.previous, one.lost) for one in dropped if one.sequence not in there]
+    return sorted(links, key=lambda link: link.sequence)
 
 
 def _parse(content: bytes, digest: str, where: Path) -> Manifest:

@@ -129,12 +129,12 @@ def prune(
     wait: float = 60.0,
     check: bool = False,
     without: Collection[str] = (),
-    gaps: bool = False,
+    but_lost: bool = False,
     progress: Optional[Progress] = None,
 ) -> Pruned:
     """Reclaim space; ``check`` says what would be done and writes nothing, as if the snapshots with the
     digests ``without`` were forgotten. Raises RepositoryError, also when the repository is damaged in a way
-    that leaves open what is needed; that snapshots were taken away and not forgotten is no such way with ``gaps``."""
+    that leaves open what is needed; or when snapshots were taken away and not forgotten, ``but_lost`` apart."""
     if repository.append_only:
         raise RepositoryError(
             "This repository is append-only: nothing may be pruned",
@@ -146,13 +146,13 @@ def prune(
     known = _Known()
     if check:
         survey = _survey(repository, known, without)
-        _refuse_gaps(repository, gaps)
+        _refuse_gaps(repository, but_lost)
         return _measured(survey, max_unused)
     with maintaining(repository, clock, wait):
         repository.clear_staging(OWNER)
         result = Pruned()
         survey = _survey(repository, known)
-        _refuse_gaps(repository, gaps)
+        _refuse_gaps(repository, but_lost)
         result.bytes_before = survey.size
         if survey.empty or survey.strays or survey.index.missing:
             _sweep(repository, known, clock, wait, result)
@@ -340,7 +340,7 @@ def _refuse_gaps(repository: Repository, allowed: bool) -> None:
             raise RepositoryError(
                 f"Prune deletes nothing while snapshots are missing that nobody has forgotten: {'; '.join(faults)}",
                 where=str(repository.manifests / host),
-                fix="Heal it from a copy. If they are to stay away, allow gaps",
+                fix="Heal it from a copy; where none has them, accept the loss with `continuity forget --lost`",
             )
 
 

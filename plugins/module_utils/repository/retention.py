@@ -26,7 +26,7 @@ PERIODS: Mapping[str, Callable[[datetime], tuple[int, ...]]] = {
     "monthly": lambda time: (time.year, time.month),
     "yearly": lambda time: (time.year,),
 }
-ALLOWED = ("last", "rollout", "pinned", "gaps")
+ALLOWED = ("last", "rollout", "pinned")
 """What may be dropped although it is protected, when it is said."""
 _LENGTH = re.compile(r"(?=.)(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?")
 _FORMAT_BEGAN = datetime(2025, 1, 1, tzinfo=timezone.utc)

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow", action="append", default=[], choices=maintenance.ALLOWED, help="drop it nevertheless"
     )
+    parser.add_argument("--lost", action="store_true", help="also those that were taken away and that no copy has")
     parser.add_argument("--prune", action="store_true", help="reclaim the space afterwards")
     prune.add_common(parser)
 
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         names=tuple(arguments.snapshots),
         host=arguments.host,
         root=arguments.root,
+        lost=arguments.lost,
         wait=arguments.wait,
         identity_files=tuple(arguments.identity_files),
     )
@@ -70,9 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
     progress.done()
     pruned = done.pruned.fields() if done.pruned else None
     if arguments.format == "json":
-        print(json.dumps({"changed": done.changed, **done.forgetting.fields(), "pruned": pruned}))
+        fields = {**done.forgetting.fields(), "lost": done.lost_fields(), "pruned": pruned}
+        print(json.dumps({"changed": done.changed, **fields}))
     else:
         print(done.forgetting.render(), end="")
+        for one in done.lost_fields():
+            print(f"lost  {(one['digest'] or '-')[:12]:12}  {one['host']}  number {one['sequence']}")
         dropped, kept = len(done.forgetting.dropped), len(done.forgetting.verdicts) - len(done.forgetting.dropped)
         print(f"{kept} kept, {dropped} {'would be ' if arguments.dry_run else ''}dropped")
         for fault in done.forgetting.unreadable:

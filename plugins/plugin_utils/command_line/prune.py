@@ -19,9 +19,6 @@ HELP = "Reclaim the space of what no snapshot needs any more"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repository", required=True, help="folder of the repository")
-    parser.add_argument(
-        "--allow", action="append", default=[], choices=("gaps",), help="although snapshots were taken away"
-    )
     add_common(parser)
 
 
@@ -48,7 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
         max_unused=arguments.max_unused,
         wait=arguments.wait,
         check=arguments.dry_run,
-        gaps="gaps" in arguments.allow,
         identity_files=arguments.identity_files,
         progress=progress.on_terminal("prune", "packs"),
     )

@@ -66,7 +66,7 @@ def test_a_lost_config_is_missed_and_comes_back_from_a_copy(filled: World, lose:
         lambda: filled.take(check=True),
         lambda: Repository.init(filled.repository, 0.0),
         filled.faults,
-        lambda: filled.restore(),
+        filled.restore,
         lambda: maintenance.prune(filled.repository, CLOCK),
     ]
     for command in commands:
@@ -109,7 +109,7 @@ def test_without_the_folder_of_all_snapshots_nothing_is_begun_anew(filled: World
     assert filled.faults() == []
 
 
-def test_what_was_taken_away_keeps_its_blocks_until_somebody_allows_the_gap(filled: World) -> None:
+def test_what_was_taken_away_keeps_its_blocks_until_it_is_given_up(filled: World) -> None:
     first = sorted(Path(filled.repository, "manifests/pc2").glob("*.json"))[0]
     first.unlink()
     before = files(filled)
@@ -120,19 +120,43 @@ def test_what_was_taken_away_keeps_its_blocks_until_somebody_allows_the_gap(fill
     assert heal(filled).faults() == []
     assert filled.faults() == [] and filled.restore(first.name[9:21]).failed == {}
     first.unlink()
-    assert maintenance.prune(filled.repository, CLOCK, max_unused=0.0, gaps=True).bytes_freed > 50_000
+    assert filled.faults()
+    wanted = maintenance.Dropping(maintenance.retention_from({}), lost=True, wait=0.2)
+    for check in (True, False):
+        given_up = maintenance.forget(filled.repository, wanted, CLOCK, check=check)
+        assert given_up.changed and given_up.lost == {"pc2": [(1, first.name[9:73])]}
+    assert not maintenance.forget(filled.repository, wanted, CLOCK).changed
+    assert filled.faults() == []
+    assert maintenance.prune(filled.repository, CLOCK, max_unused=0.0).bytes_freed > 50_000
+    assert filled.take().published and filled.faults() == []
 
 
-def test_forget_may_allow_the_gap_too(filled: World) -> None:
-    sorted(Path(filled.repository, "manifests/pc2").glob("*.json"))[0].unlink()
-    for allow in ((), ("gaps",)):
-        rules = maintenance.retention_from({"keep_last": 5, "allow": list(allow)})
-        wanted = maintenance.Dropping(rules, wait=0.2)
-        if allow:
-            assert maintenance.forget(filled.repository, wanted, CLOCK, prune=True, max_unused=0.0).changed
-        else:
-            with pytest.raises(RepositoryError, match="taken away"):
-                maintenance.forget(filled.repository, wanted, CLOCK, prune=True)
+def test_several_lost_ones_in_a_row_are_given_up_and_may_still_come_back(world: World) -> None:
+    for number in range(5):
+        world.write({"file": bytes([number]) * 60_000})
+        world.take()
+    every = sorted(Path(world.repository, "manifests/pc2").glob("*.json"))
+    kept = {file: file.read_bytes() for file in every}
+    for file in every[1:4]:
+        file.unlink()
+    rules = maintenance.retention_from({"keep_last": 5})
+    with pytest.raises(RepositoryError, match=r"2 to 4 was taken away.*forget --lost"):
+        maintenance.forget(world.repository, maintenance.Dropping(rules, wait=0.2), CLOCK, prune=True)
+    wanted = maintenance.Dropping(rules, lost=True, wait=0.2)
+    given_up = maintenance.forget(world.repository, wanted, CLOCK)
+    assert given_up.lost == {"pc2": [(2, None), (3, None), (4, every[3].name[9:73])]}
+    assert world.faults() == []
+    for file in (every[2], every[3]):
+        file.write_bytes(kept[file])
+    assert world.faults() == []
+
+
+def test_a_copy_is_asked_before_anything_is_given_up(filled: World) -> None:
+    first = sorted(Path(filled.repository, "manifests/pc2").glob("*.json"))[0]
+    first.unlink()
+    assert heal(filled).faults() == []
+    wanted = maintenance.Dropping(maintenance.retention_from({}), lost=True, wait=0.2)
+    assert not maintenance.forget(filled.repository, wanted, CLOCK).changed
 
 
 @pytest.mark.parametrize("left", [0, 100])
