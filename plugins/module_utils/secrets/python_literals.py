@@ -14,11 +14,23 @@ import re
 import sys
 import warnings
 from bisect import bisect_left
-from typing import Iterator, Optional, Sequence
+from typing import Optional, Sequence
 
 from ..fleet.source_file import collector_paused
-from .credential_names import CredentialName, credential_name, words
+from .credential_names import CredentialName, credential_name
 from .literal_values import CODE, SETTING, assess
+from .python_expressions import (
+    ASKING,
+    DEFAULTS,
+    NOT_ASKING,
+    Named,
+    first_name,
+    last_name,
+    literals,
+    name_of,
+    paired,
+    text_of,
+)
 from .scan_hits import Hit
 from .text_lines import PROGRAM, TEXT, assignments, by_form, on_command_lines, windows
 
@@ -28,34 +40,6 @@ Python makes, and from twice this length on it can be deep enough to end the pro
 
 _DEEP = re.compile(r"[(\[{][\s(\[{]{60}")
 
-_ASKING = re.compile(
-    r"get|env|config|setting|option|default|param|secret|^pop$|^var$|^read|^field|^arg|^conf$|^str$", re.IGNORECASE
-)
-_NOT_ASKING = re.compile(
-    r"^(?:replace|sub|subn|setattr|print|log|debug|info|warning|error|exception|critical|startswith|endswith|split|join|strip)$"
-)
-_DEFAULTS = frozenset({"default", "fallback", "default_value", "default_factory", "const"})
-_METHODS = words("encode strip lower rstrip lstrip format")
-_WRAPPERS = words("SecretStr SecretBytes str bytes Secret quote quote_plus urlsafe_b64encode b64encode cast")
-"""What gives back, in another form, what it is called on, or what it is called with."""
-
-_FIELDS = frozenset(
-    {
-        "field",
-        "Field",
-        "attrib",
-        "ib",
-        "Column",
-        "Option",
-        "Argument",
-        "Header",
-        "Query",
-        "Form",
-        "Body",
-        "Cookie",
-        "Depends",
-    }
-)
 _KEYED = {
     "Fernet": 0,
     "HTTPBasicAuth": 1,
@@ -74,8 +58,6 @@ _JWT = frozenset({"encode", "decode"})
 _EXPLAINING = re.compile(r"DOCUMENTATION|EXAMPLE|USAGE|^RETURN$|HELP|epilog|docstring|readme", re.IGNORECASE)
 _ENUMS = re.compile(r"(?:Enum|Flag|Choices)$")
 _EMBEDDED = re.compile(r"[A-Za-z_\-\"']\s{0,3}[=:]|--|://|-p|-a|-u|login|identified|password\s", re.IGNORECASE)
-
-_Named = Optional[CredentialName]
 
 
 def find_in_program(text: str, lines: Sequence[str], numbers: Sequence[int]) -> Optional[list[Hit]]:
@@ -128,7 +110,7 @@ class _Reader:
 
     def visit(self, node: ast.AST, enum: bool = False, in_class: bool = False) -> None:
         if isinstance(node, ast.ClassDef):
-            names = [_last_name(base) for base in node.bases]
+            names = [last_name(base) for base in node.bases]
             for decorator in node.decorator_list:
                 self.visit(decorator)
             self.visit_body(node.body, any(_ENUMS.search(name) for name in names), True)
@@ -148,23 +130,23 @@ class _Reader:
                 return
             if not enum:
                 for target in node.targets:
-                    for name, value in _paired(target, node.value):
+                    for name, value in paired(target, node.value):
                         self.give(name, value, CODE, "assigned-value")
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
             rule = "default-value" if in_class else "assigned-value"
-            self.give(_name_of(node.target), node.value, SETTING if in_class else CODE, rule, in_class)
+            self.give(name_of(node.target), node.value, SETTING if in_class else CODE, rule, in_class)
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values):
                 if key is not None:
-                    self.give(_name_of(key), value, CODE, "assigned-value", siblings=node)
+                    self.give(name_of(key), value, CODE, "assigned-value", siblings=node)
         elif isinstance(node, ast.Call):
             self.call(node)
         elif isinstance(node, ast.Compare):
             self.compare(node)
         elif isinstance(node, ast.NamedExpr):
-            self.give(_name_of(node.target), node.value, CODE, "assigned-value")
+            self.give(name_of(node.target), node.value, CODE, "assigned-value")
         elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
-            self.give(_name_of(node.values[0]), node.values[-1], CODE, "default-value", True)
+            self.give(name_of(node.values[0]), node.values[-1], CODE, "default-value", True)
         elif isinstance(node, ast.Constant):
             self.text(node, False)
             return
@@ -187,18 +169,18 @@ class _Reader:
                 self.visit(value)
 
     def call(self, node: ast.Call) -> None:
-        function = _last_name(node.func)
-        strings = [argument for argument in node.args if _text(argument) is not None]
+        function = last_name(node.func)
+        strings = [argument for argument in node.args if text_of(argument) is not None]
         named = next(
-            (name for name in (credential_name((_text(one) or "").lstrip("-")) for one in strings[:2]) if name), None
+            (name for name in (credential_name((text_of(one) or "").lstrip("-")) for one in strings[:2]) if name), None
         )
         for keyword in node.keywords:
             if keyword.arg is None:
                 continue
-            if keyword.arg in _DEFAULTS:
+            if keyword.arg in DEFAULTS:
                 name = named or next(
                     (
-                        credential_name(_text(k.value) or "")
+                        credential_name(text_of(k.value) or "")
                         for k in node.keywords
                         if k.arg in ("env", "alias", "validation_alias", "dest")
                     ),
@@ -207,10 +189,10 @@ class _Reader:
                 self.give(name, keyword.value, SETTING, "default-value", True)
             elif keyword.arg == "auth" and isinstance(keyword.value, ast.Tuple) and len(keyword.value.elts) == 2:
                 self.give(_CALLED_PASSWORD, keyword.value.elts[1], SETTING, "assigned-value")
-            elif not _NOT_ASKING.match(function):
+            elif not NOT_ASKING.match(function):
                 self.give(credential_name(keyword.arg), keyword.value, SETTING, "assigned-value")
-        if named and len(node.args) >= 2 and _ASKING.search(function) and not _NOT_ASKING.match(function):
-            first = _text(node.args[0])
+        if named and len(node.args) >= 2 and ASKING.search(function) and not NOT_ASKING.match(function):
+            first = text_of(node.args[0])
             index = 0 if first is not None and credential_name(first) else 1
             if index + 1 < len(node.args) and function != "add_argument":
                 self.give(
@@ -220,36 +202,36 @@ class _Reader:
                     "default-value",
                     "set" not in function or function == "setdefault",
                 )
-        elif len(node.args) >= 2 and _ASKING.search(function):
+        elif len(node.args) >= 2 and ASKING.search(function):
             self.give(None, node.args[1], SETTING, "default-value", True)
         elif named and function in ("setenv", "putenv") and len(node.args) >= 2:
             self.give(named, node.args[1], SETTING, "assigned-value")
         place = _KEYED.get(function)
         if place is not None and len(node.args) > place and (function != "login" or len(node.args) == 2):
             self.give(_CALLED_PASSWORD if place else _CALLED_SECRET, node.args[place], SETTING, "assigned-value")
-        elif function == "connect" and "mysql" in _first_name(node.func).lower() and len(node.args) > 2:
+        elif function == "connect" and "mysql" in first_name(node.func).lower() and len(node.args) > 2:
             self.give(_CALLED_PASSWORD, node.args[2], SETTING, "assigned-value")
-        elif function in _JWT and "jwt" in _first_name(node.func).lower() and len(node.args) > 1:
+        elif function in _JWT and "jwt" in first_name(node.func).lower() and len(node.args) > 1:
             self.give(_CALLED_SECRET, node.args[1], SETTING, "assigned-value")
-        elif function == "new" and _first_name(node.func) == "hmac" and node.args:
+        elif function == "new" and first_name(node.func) == "hmac" and node.args:
             self.give(_CALLED_SECRET, node.args[0], SETTING, "assigned-value")
         elif function == "compare_digest" and len(node.args) == 2:
             for one, other in (node.args, node.args[::-1]):
-                self.give(_name_of(one), other, CODE, "comparison")
+                self.give(name_of(one), other, CODE, "comparison")
 
     def compare(self, node: ast.Compare) -> None:
         operands = [node.left, *node.comparators]
         for operator, one, other in zip(node.ops, operands, operands[1:]):
             if isinstance(operator, (ast.Eq, ast.NotEq)):
-                self.give(_name_of(one), other, CODE, "comparison")
-                self.give(_name_of(other), one, CODE, "comparison")
+                self.give(name_of(one), other, CODE, "comparison")
+                self.give(name_of(other), one, CODE, "comparison")
             elif isinstance(operator, ast.In) and isinstance(other, (ast.List, ast.Tuple, ast.Set)):
-                name = _name_of(one)
+                name = name_of(one)
                 self.give(name and name._replace(plural=True), other, CODE, "comparison")
 
     def give(
         self,
-        name: _Named,
+        name: Named,
         value: ast.expr,
         place: str,
         rule: str,
@@ -257,12 +239,12 @@ class _Reader:
         siblings: Optional[ast.Dict] = None,
     ) -> None:
         """``name`` gets ``value``: each literal that may become it is assessed."""
-        for literal, called, is_fallback in _literals(value, name, fallback):
+        for literal, called, is_fallback in literals(value, name, fallback):
             if is_fallback:
                 self.fallbacks.append(literal)
             if called is None:
                 continue
-            text = _text(literal)
+            text = text_of(literal)
             if text is None:
                 number = getattr(literal, "value", None)
                 if called.kind != "password" or type(number) is not int or not 0 <= number < 10**20:
@@ -336,124 +318,8 @@ _CALLED_PASSWORD = CredentialName("password", ("password",))
 _CALLED_SECRET = CredentialName("secret", ("secret", "key"))
 
 
-def _literals(value: ast.expr, name: _Named, fallback: bool) -> Iterator[tuple[ast.expr, _Named, bool]]:
-    """The literals that an expression may become, with the name that they go by."""
-    if isinstance(value, (ast.Constant, ast.JoinedStr)):
-        yield value, name, fallback
-    elif isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
-        if _text(value) is not None:
-            yield value, name, fallback
-    elif isinstance(value, ast.BoolOp):
-        called = name or _name_of(value.values[0])
-        for one in value.values:
-            yield from _literals(one, called, fallback or one is not value.values[0])
-    elif isinstance(value, ast.IfExp):
-        for one in (value.body, value.orelse):
-            yield from _literals(one, name, True)
-    elif isinstance(value, (ast.List, ast.Tuple, ast.Set)):
-        for one in value.elts if name is not None and name.plural else ():
-            if _text(one) is not None:
-                yield one, name, fallback
-    elif isinstance(value, ast.Dict) and name is not None and name.plural:
-        for key, one in zip(value.keys, value.values):
-            if key is not None and _text(one) is not None and _name_of(key) is None:
-                yield (
-                    one,
-                    name._replace(kind="secret")
-                    if name.kind == "password" and name.words[-1] == "credentials"
-                    else name,
-                    fallback,
-                )
-    elif isinstance(value, ast.Lambda):
-        yield from _literals(value.body, name, True)
-    elif isinstance(value, ast.Await):
-        yield from _literals(value.value, name, fallback)
-    elif isinstance(value, ast.Call):
-        yield from _literals_of_call(value, name, fallback)
-
-
-def _paired(target: ast.expr, value: ast.expr) -> Iterator[tuple[_Named, ast.expr]]:
-    """``user, password = "a", "b"`` is two assignments."""
-    if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
-        for one, given in zip(target.elts, value.elts):
-            yield _name_of(one), given
-    else:
-        yield _name_of(target), value
-
-
-def _literals_of_call(value: ast.Call, name: _Named, fallback: bool) -> Iterator[tuple[ast.expr, _Named, bool]]:
-    function = _last_name(value.func)
-    if function in _FIELDS:
-        for one in [*value.args[:1], *(keyword.value for keyword in value.keywords if keyword.arg in _DEFAULTS)]:
-            yield from _literals(one, name, True)
-        return
-    if isinstance(value.func, ast.Attribute) and function in _METHODS:
-        yield from _literals(value.func.value, name, fallback)
-    elif function in _WRAPPERS and value.args:
-        yield from _literals(value.args[0], name, fallback)
-    elif _ASKING.search(function) and not _NOT_ASKING.match(function):
-        asked = next(
-            (credential_name(text) for text in map(_text, value.args[:2]) if text and credential_name(text)), None
-        )
-        if asked is None and name is not None:  # the name asked for says nothing, what it is given to does
-            for one in [*value.args[1:2], *(keyword.value for keyword in value.keywords if keyword.arg in _DEFAULTS)]:
-                yield from _literals(one, name, True)
-
-
-def _text(node: Optional[ast.AST]) -> Optional[str]:
-    """The text of a literal, of several put together, or of an f-string that fills nothing in."""
-    if isinstance(node, ast.Constant):
-        if isinstance(node.value, str):
-            return node.value
-        return node.value.decode("latin-1") if isinstance(node.value, bytes) else None
-    if isinstance(node, ast.JoinedStr):
-        parts = [_text(part) for part in node.values]
-        return None if None in parts else "".join(part for part in parts if part)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        pieces: list[str] = []
-        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            piece = _text(node.right) if isinstance(node.right, ast.Constant) else None
-            if piece is None:
-                return None
-            pieces.append(piece)
-            node = node.left
-        first = _text(node) if isinstance(node, ast.Constant) else None
-        return None if first is None else first + "".join(reversed(pieces))
-    return None
-
-
-def _name_of(node: ast.AST) -> _Named:
-    """What an expression is called: a variable, an attribute, a key, or a question for one of them."""
-    if isinstance(node, ast.Name):
-        return credential_name(node.id)
-    if isinstance(node, ast.Attribute):
-        return credential_name(node.attr)
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return credential_name(node.value) if " " not in node.value else None
-    if isinstance(node, ast.Subscript):
-        index = node.slice
-        return _name_of(getattr(index, "value", index) if type(index).__name__ == "Index" else index)
-    if isinstance(node, ast.Call) and node.args and _ASKING.search(_last_name(node.func)):
-        return _name_of(node.args[0]) if isinstance(node.args[0], ast.Constant) else None
-    return None
-
-
-def _last_name(node: ast.AST) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return _last_name(node.func) if isinstance(node, ast.Call) else ""
-
-
 def _explains(target: ast.AST) -> bool:
-    return bool(_EXPLAINING.search(_last_name(target)))
-
-
-def _first_name(node: ast.AST) -> str:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
+    return bool(_EXPLAINING.search(last_name(target)))
 
 
 _ACCOUNT = re.compile(r"user|login|host|account|email|port|^db|database|server|address|url", re.IGNORECASE)
@@ -461,4 +327,4 @@ _ACCOUNT = re.compile(r"user|login|host|account|email|port|^db|database|server|a
 
 def _beside_an_account(node: ast.Dict) -> bool:
     """Next to a user or a host, ``"password": "postgres"`` is one; in a table of words it is a word."""
-    return any(_ACCOUNT.search(_text(key) or "") for key in node.keys if key is not None)
+    return any(_ACCOUNT.search(text_of(key) or "") for key in node.keys if key is not None)
