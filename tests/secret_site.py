@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,14 @@ serve("ok" if value.startswith("good") else "unhealthy", value)
 
 
 class Site:
-    """One host of the small fleet, whose agents Base and Api are given a password that they read at their start."""
+    """The small fleet, some of whose agents are given a password that they read at their start."""
 
-    def __init__(self, folder: Path, memory: Path) -> None:
+    def __init__(self, folder: Path, memory: Path, users: Sequence[str] = USERS) -> None:
+        self.users = tuple(users)
         self.fleet = SmallFleet(folder)
         self.directory = memory / "secrets"
         self.box = AgeBox(folder)
-        for agent in USERS:
+        for agent in self.users:
             (self.fleet.project / "agents" / f"{agent.lower()}.py").write_text(AGENT)
 
     def start(self, first: str) -> None:
@@ -78,13 +79,13 @@ class Site:
     def put(self, values: dict[str, str]) -> None:
         inject(self.wanted(values), self.world, check=False)
 
-    def rotate(self, values: dict[str, str], *, check: bool = False) -> Rotated:
-        pace = Pace(parallel=1, seconds=30, healthy_seconds=3)
+    def rotate(self, values: dict[str, str], *, check: bool = False, parallel: int = 1) -> Rotated:
+        pace = Pace(parallel=parallel, seconds=30, healthy_seconds=3)
         return rotate(self.fleet.open("mainpc"), self.wanted(values), self.world, pace, check=check)
 
     def values(self) -> list[Any]:
         """What the agents say that they have read."""
-        return [(self.fleet.ask(agent) or {}).get("note") for agent in USERS]
+        return [(self.fleet.ask(agent) or {}).get("note") for agent in self.users]
 
 
 class Asking(threading.Thread):
@@ -99,7 +100,7 @@ class Asking(threading.Thread):
 
     def run(self) -> None:
         while not self._over.is_set():
-            for agent in USERS:
+            for agent in self._site.users:
                 if self._site.fleet.ask(agent) is None:
                     self.lost.append(agent)
                 self.answered += 1
@@ -115,14 +116,15 @@ class Asking(threading.Thread):
 
 
 @contextmanager
-def secret_site(first: str) -> Iterator[Site]:
-    """``first`` is the password with which the agents start."""
+def secret_site(first: str, users: Sequence[str] = USERS) -> Iterator[Site]:
+    """``first`` is the password with which the agents start, ``users`` are those who are given it."""
     folder = Path(tempfile.mkdtemp(prefix="fleet-"))
     with memory_folder() as memory, pytest.MonkeyPatch.context() as patch:
-        made = Site(folder, memory)
+        made = Site(folder, memory, users)
         credentials = {"database_password": str(made.directory / "database_password")}
-        users = [f"*:{agent}" for agent in USERS]
-        patch.setattr(small_fleet, "RULES", [{"match": users, "credentials": credentials}, *RULES])
+        patch.setattr(
+            small_fleet, "RULES", [{"match": [f"*:{agent}" for agent in users], "credentials": credentials}, *RULES]
+        )
         try:
             made.start(first)
             yield made

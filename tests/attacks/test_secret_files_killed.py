@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -114,20 +115,20 @@ def test_killed_before_each_effect(path: Path) -> None:
     number, survived, killed = 1, False, 0
     while not survived:
         number += 1
-        left = [killed]
-
-        def dying(left: list[int] = left, number: int = number) -> None:
-            for name in EFFECTS:
-                setattr(os, name, _mortal(getattr(os, name), left))
-            switch(path, number)
-
-        _pid, status = os.waitpid(in_child(dying), 0)
+        _pid, status = os.waitpid(in_child(functools.partial(_switch_and_die, path, number, killed)), 0)
         survived = not os.WIFSIGNALED(status)
         assert survived or os.WTERMSIG(status) == signal.SIGKILL
         assert not survived or os.WEXITSTATUS(status) == 0
         whole_after_a_kill(path, number, f"killed before effect {killed}")
         killed += not survived
     assert killed > 6 * COUNT
+
+
+def _switch_and_die(path: Path, number: int, after: int) -> None:
+    left = [after]
+    for name in EFFECTS:
+        setattr(os, name, _mortal(getattr(os, name), left))
+    switch(path, number)
 
 
 def _mortal(real: Callable[..., Any], left: list[int]) -> Callable[..., Any]:
@@ -150,7 +151,7 @@ def test_killed_at_random_moments_while_somebody_reads(path: Path) -> None:
     killed = 0
     try:
         for number in range(3, 3 + KILLS):
-            child = in_child(lambda number=number: switch(path, number))  # type: ignore[misc]
+            child = in_child(functools.partial(switch, path, number))
             time.sleep(chance.uniform(0, 1.5 * duration))
             os.kill(child, signal.SIGKILL)
             _pid, status = os.waitpid(child, 0)

@@ -69,7 +69,8 @@ def rotate(host: Host, wanted: Wanted, world: World, pace: Pace, *, check: bool)
         try:
             injected = inject(wanted, replace(world, gate=rotation.forward), check=False)
         except RotationError as error:
-            raise rotation.back(error) from error
+            said, fix = rotation.back(error)
+            raise RotationError(said, fix=fix) from error
         return Rotated(injected, tuple(rotation.replaced), rotation.batch, rotation.seconds)
 
 
@@ -108,18 +109,16 @@ class _Rotation:
         if not self.batch.ok:
             raise RotationError("; ".join(self.batch.failures[:5]))
 
-    def back(self, reason: RotationError) -> RotationError:
-        """After the old set stands again: its agents too. What is to be said of it."""
+    def back(self, reason: RotationError) -> tuple[str, Optional[str]]:
+        """After the old set stands again: its agents too. What is to be said of it, and what to do."""
         self._world.step("take_back")
         with SecretDirectory(self._directory, self._host.clock, create=False) as directory, directory.locked():
             batch = self._replaced(directory)
         if batch.ok:
-            return RotationError(
-                f"the old secrets were put back, {len(batch.outcomes)} agents replaced: {reason.what}", fix=reason.fix
-            )
-        return RotationError(
+            return f"the old secrets were put back, {len(batch.outcomes)} agents replaced: {reason.what}", reason.fix
+        return (
             f"THE OLD SECRETS WERE PUT BACK, BUT NOT EVERY AGENT IS WELL: {'; '.join(batch.failures[:5])}: {reason.what}",
-            fix="Look at these agents with the status playbook",
+            "Look at these agents with the status playbook",
         )
 
     def _replaced(self, directory: SecretDirectory) -> Batch:
