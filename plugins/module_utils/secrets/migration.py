@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Iterable, Mapping, Optional, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 
 from ..age_keys import identities, library, recipients
 from ..effects import Clock
 from ..journal.durable import locked, make_directory, write_file
 from .age_file import decrypt
 from .faults import SecretError
-from .migration_files import MigrationError, check_replaceable, read, read_whole, replace, sweep
+from .migration_files import MigrationError, check_replaceable, errors_of_files, read, read_whole, replace, sweep
 from .migration_journal import MigrationJournal, Run
 from .migration_plan import Move, Plan
 from .model import Hidden, ReadSecret, declared
-from .placeholders import PlaceholderError, replaced, scalars
+from .placeholders import Path, PlaceholderError, replaced, scalars
 from .sources import opened
 from .writers import FIELD, Writer, writer_of
 
@@ -66,9 +67,8 @@ def _runs(settings: Settings, clock: Clock) -> dict[str, Run]:
 def apply(root: str, plan: Plan, settings: Settings, clock: Clock) -> Optional[Run]:
     """Carry out a plan, or go on with the run that was begun before, as that one was planned. None: nothing to do."""
     _check_settings(settings)
-    make_directory(settings.folder, 0o700)
     root = os.path.realpath(root)
-    with locked(os.path.join(settings.folder, "lock")):
+    with errors_of_files(settings.folder), _locked(settings.folder):
         journal = MigrationJournal(settings.folder, clock)
         begun = unfinished(settings, clock)
         if begun is not None and begun.state == "undoing":
@@ -82,6 +82,13 @@ def apply(root: str, plan: Plan, settings: Settings, clock: Clock) -> Optional[R
         run = begun or Run(_new_id(clock), root, settings.prefix, str(settings.source["kind"]), plan.moves)
         _Apply(run, journal, settings, clock, begun=begun is not None).carry_out()
         return run
+
+
+@contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    make_directory(folder, 0o700)
+    with locked(os.path.join(folder, "lock")):
+        yield
 
 
 class _Apply:
@@ -158,19 +165,10 @@ class _Apply:
         content = self.contents[file]
         encrypted = bytes(library().encrypt(content, recipients(self.settings.recipients)))
         path = os.path.join(folder, name)
-        try:
-            write_file(path, encrypted, 0o600)
-        except OSError as error:
-            reason = error.strerror
-        else:
-            if (
-                self.settings.identity_files
-                and decrypt(read_whole(path), self.settings.identity_files, path) != content
-            ):
-                raise MigrationError("the backup does not open to what was put into it", where=path)
-            self.journal.note(self.run, "backed_up", file=file, object=name)
-            return
-        raise MigrationError(f"the backup cannot be written: {reason}", where=path)
+        write_file(path, encrypted, 0o600)
+        if self.settings.identity_files and decrypt(read_whole(path), self.settings.identity_files, path) != content:
+            raise MigrationError("the backup does not open to what was put into it", where=path)
+        self.journal.note(self.run, "backed_up", file=file, object=name)
 
     def _write(self, absent: Iterable[str]) -> None:
         writer = writer_of(self.settings.source, self.settings.writer, self.clock)
@@ -217,18 +215,15 @@ def undo(run_id: str, settings: Settings, clock: Clock) -> Undone:
     """Put the original bytes back, and take out of the source what the run wrote and nobody else uses."""
     if not identities(settings.identity_files):
         raise MigrationError(
-            "undoing needs an identity that opens the backup", fix="Name its file as an identity of the backup"
+            "undoing needs an identity that opens the backup", fix="Name its file as one of the backup"
         )
     known(run_id, settings, clock)
-    with locked(os.path.join(settings.folder, "lock")):
+    with errors_of_files(settings.folder), _locked(settings.folder):
         run = known(run_id, settings, clock)
         if run.over:
             return Undone(run_id, (), (), {})
-        journal = MigrationJournal(settings.folder, clock)
-        if run.state != "undoing":
-            journal.note(run, "undoing")
         others = [one for one in _runs(settings, clock).values() if one.id != run_id and not one.over]
-        return _Undo(run, journal, settings, clock).carry_out(others)
+        return _Undo(run, MigrationJournal(settings.folder, clock), settings, clock).carry_out(others)
 
 
 class _Undo:
@@ -241,21 +236,32 @@ class _Undo:
         self.values: dict[str, Hidden] = {}
 
     def carry_out(self, others: Sequence[Run]) -> Undone:
-        restored = [file for file in sorted(self.run.backups) if self._restore(file)]
+        originals = {file: self._original(file) for file in sorted(self.run.backups)}
+        if self.run.state != "undoing":
+            self.journal.note(self.run, "undoing")
+        restored = [file for file, original in originals.items() if self._restore(file, original)]
         for file in self.run.files:
             sweep(self.run.root, file, self.run.id)
         taken = self._take_back(others)
         self.journal.note(self.run, "undone", kept=sorted(self.kept))
         return Undone(self.run.id, tuple(restored), tuple(taken), self.kept)
 
-    def _restore(self, file: str) -> bool:
+    def _original(self, file: str) -> bytes:
+        where = self._backup(file)
+        return decrypt(read_whole(where), self.settings.identity_files, where)
+
+    def _backup(self, file: str) -> str:
+        return os.path.join(self.settings.folder, self.run.id, self.run.backups[file])
+
+    def _restore(self, file: str, original: bytes) -> bool:
         """Whether the file was edited, and is again what it was."""
-        where = os.path.join(self.settings.folder, self.run.id, self.run.backups[file])
-        original = decrypt(read_whole(where), self.settings.identity_files, where)
         found = scalars(original, file).values()
-        moves = [move for move in self.run.of(file) if move.value_in(found[move.path]) is not None]
-        self.values.update({move.name: value for move in moves for value in [move.value_in(found[move.path])] if value})
-        edited = replaced(original, file, {move.path: move.replacement for move in moves})
+        edits: dict[Path, str] = {}
+        for move in self.run.of(file):
+            value = move.value_in(found[move.path])
+            if value is not None:
+                self.values[move.name], edits[move.path] = value, move.replacement
+        edited = replaced(original, file, edits)
         try:
             content = read(self.run.root, file)
             if content == original:
@@ -264,7 +270,7 @@ class _Undo:
                 replace(self.run.root, file, content, original, self.run.id)
                 self.journal.note(self.run, "restored", file=file)
                 return True
-            self.kept[file] = f"it was changed after the migration; its original is in {where}"
+            self.kept[file] = f"it was changed after the migration; its original is in {self._backup(file)}"
         except MigrationError as error:
             self.kept[file] = error.what
         return False
@@ -286,7 +292,13 @@ class _Undo:
                     if secret.value != self.values[secret.name] or (self._has_versions and version != secret.version):
                         self.kept[path] = "it was changed after the migration"
                         continue
-                    writer.take_back(path, secret.value, secret.version)
+                    try:
+                        writer.take_back(path, secret.value, secret.version)
+                    except SecretError as error:
+                        if error.outage:
+                            raise
+                        self.kept[path] = error.what
+                        continue
                     taken.append(path)
                 self.journal.note(self.run, "taken_back", path=path)
         finally:

@@ -23,13 +23,13 @@ class MigrationError(ContinuityError):
 
 def read(root: str, file: str) -> bytes:
     """Raises MigrationError for what cannot be read, or is no file."""
-    with _named(root, file), _folder(root, file) as (folder, name):
+    with errors_of_files(os.path.join(root, file)), _folder(root, file) as (folder, name):
         return _content(folder, name, file)
 
 
 def check_replaceable(root: str, file: str) -> None:
     """Raises MigrationError when ``replace`` could not keep what the file is."""
-    with _named(root, file), _folder(root, file) as (folder, name):
+    with errors_of_files(os.path.join(root, file)), _folder(root, file) as (folder, name):
         _check(os.stat(name, dir_fd=folder, follow_symlinks=False), file)
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
             raise MigrationError("nothing can be written beside the file", where=file, fix="Run as the folder's owner")
@@ -40,7 +40,7 @@ def replace(root: str, file: str, old: bytes, new: bytes, run: str) -> None:
 
     The new content is written aside under a name made from ``run``, which ``sweep`` removes when we are killed.
     """
-    with _named(root, file), _folder(root, file) as (folder, name):
+    with errors_of_files(os.path.join(root, file)), _folder(root, file) as (folder, name):
         aside = _aside(name, run)
         _remove(folder, aside)
         try:
@@ -67,24 +67,21 @@ def sweep(root: str, file: str, run: str) -> None:
 
 def read_whole(path: str) -> bytes:
     """A file of ours, however large."""
-    try:
-        with open(path, "rb") as opened:
-            return opened.read()
-    except OSError as error:
-        reason = error.strerror
-    raise MigrationError(f"the file cannot be read: {reason}", where=path)
+    with errors_of_files(path), open(path, "rb") as opened:
+        return opened.read()
 
 
 @contextmanager
-def _named(root: str, file: str) -> Iterator[None]:
-    """Errors of the system as ours."""
+def errors_of_files(where: str) -> Iterator[None]:
+    """Errors of the system as ours; ``where`` is told of those that name no file."""
     try:
         yield
     except OSError as error:
+        where = error.filename if isinstance(error.filename, str) and "/" in error.filename else where
         reason = error.strerror
     else:
         return
-    raise MigrationError(f"the file cannot be read or replaced: {reason}", where=os.path.join(root, file))
+    raise MigrationError(f"this cannot be read or written: {reason}", where=where)
 
 
 @contextmanager

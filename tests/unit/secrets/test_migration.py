@@ -212,6 +212,29 @@ def test_a_file_that_changed_since_is_kept_with_its_secrets(moving: Moving) -> N
     assert moving.files() == moving.originals
 
 
+def test_a_wrong_identity_begins_no_undoing(moving: Moving) -> None:
+    run = moving.apply()
+    assert run is not None
+    (moving.folder / "operator.txt").rename(moving.folder / "right.txt")
+    moving.identity("operator.txt")
+    with pytest.raises(ContinuityError, match="none of the identities"):
+        moving.undo(run.id)
+    assert moved(moving) and moving.unfinished() is None
+    (moving.folder / "right.txt").rename(moving.folder / "operator.txt")
+    assert moving.undo(run.id).kept == {}
+
+
+def test_a_value_that_may_not_be_deleted_is_told_and_files_come_back(vault: Bed, tmp_path: Path) -> None:
+    moving = Moving(tmp_path / "work", vault, "kv/fleet")
+    run = moving.apply()
+    assert run is not None
+    vault.server.faults.add(faults.answered(403, "kv/delete/fleet/WEB_URL", text=VALUES["WEB_URL"]))
+    undone = moving.undo(run.id)
+    assert list(undone.kept) == ["kv/fleet/WEB_URL"] and VALUES["WEB_URL"] not in str(undone)
+    assert moving.files() == moving.originals
+    assert moving.undo(run.id).taken_back == ("kv/fleet/WEB_URL",)
+
+
 def test_what_two_runs_share_stays_until_the_second_is_undone(moving: Moving) -> None:
     first = moving.apply()
     moving.write("more.yml", b"services: {db: {environment: {WEB_URL: 'redis://:Hs48fjCm3vXq@cache:6379/0'}}}\n")
