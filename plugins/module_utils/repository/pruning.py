@@ -10,6 +10,7 @@ deleted. Whatever is missing of this when it is killed, the next run finds by lo
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from array import array
 from contextlib import closing
@@ -141,7 +142,7 @@ def prune(
             where=str(repository.root),
             fix="Where that is allowed, lift it with `continuity init --append-only no`",
         )
-    if not max_unused >= 0:
+    if math.isnan(max_unused) or max_unused < 0:
         raise RepositoryError(f"{max_unused:g} % cannot stay unused", fix="Name 0 or more")
     known = _Known()
     if check:

@@ -43,8 +43,11 @@ class QuickClock:
 @contextmanager
 def bed(folder: Path, profile: Profile = CURRENT, **options: Any) -> Iterator[Bed]:
     with VaultServer(profile, **options) as server:
-        yield Bed(server, folder)
-        assert server.crashes == []
+        try:
+            yield Bed(server, folder)
+        finally:
+            crashes = server.crashes
+        assert crashes == []
 
 
 def source(bed: Bed, clock: Optional[QuickClock] = None, **options: Any) -> VaultSource:

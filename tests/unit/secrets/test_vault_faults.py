@@ -37,7 +37,7 @@ def vault(tmp_path: Path) -> Iterator[Bed]:
 
 def canaries(vault: Bed) -> list[str]:
     """Everything that nobody may see: values, credentials, tokens, leases."""
-    wrapped = [token for token in vault.server.core.wrapped]
+    wrapped = list(vault.server.core.wrapped)
     sent = {str(request.headers.get("X-Vault-Token")) for request in vault.server.requests} - {"None"}
     leases = list(vault.server.core.tokens.leases)
     return [VALUE, vault.secret_id, vault.role_id, *wrapped, *sent, *vault.tokens(), *leases]
