@@ -164,7 +164,6 @@ class Run:
         return place
 
     def _operation(self, turn: int, operation: str, tool: Tool, place: Place) -> None:
-        shutil.rmtree(place.target, ignore_errors=True)
         place.target.mkdir()
         cost = measure(tool.argv(operation, place), tool.environment(place), place.target)
         place.taken += operation in SNAPSHOTS
@@ -173,14 +172,23 @@ class Run:
             if wrong:
                 raise SystemExit(f"{tool.name} did not bring everything back: {wrong}")
         self._note(turn, operation, tool.name, cost)
-        shutil.rmtree(place.target)
+        self._put_away(place.target)
+
+    def _put_away(self, target: Path) -> None:
+        """Deleted with everything else at the end of the round: ext4 is slow to make files where some have just been
+        deleted, and the next one would pay. Nor shall it pay for writing these out."""
+        if any(target.iterdir()):
+            target.rename(target.with_name(f"{target.name}-{len(self.records)}"))
+        else:
+            target.rmdir()
+        os.sync()
 
     def _limit(self, turn: int, what: str, tree: Path) -> None:
         target = self.folder / "limit"
         target.mkdir()
         argv = [sys.executable, HERE / "repository_limits.py", what, tree, target]
         self._note(turn, what, LIMIT, measure(argv, {}, target))
-        shutil.rmtree(target)
+        self._put_away(target)
 
     def _note(self, turn: int, operation: str, name: str, cost: Cost) -> None:
         self.costs.setdefault((name, operation), []).append(cost)
