@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -24,10 +26,11 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "unit" / "secrets")]
 
-from moving import COMPOSE, HUB, VALUES, Moving
+from moving import COMPOSE, HUB, MARKS, VALUES, Moving
 from reading import bed
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
+from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line import main
 
 ATTACKS = int(os.environ.get("CONTINUITY_ATTACKS", "16"))
 SEED = int(os.environ.get("ATTACK_SEED", str(time.time_ns() % 1_000_000)))
@@ -168,6 +171,68 @@ def test_killed_at_any_line_it_goes_on_or_back(tmp_path: Path, make: Callable[[P
         assert moving.unfinished() is None
         shutil.rmtree(folder)
     print(f"seed {SEED}: {ends} of {forward} lines")
+
+
+def with_an_error(moving: Moving, told: Path, at: int, *arguments: str) -> int:
+    """The command in a child; before line ``at`` an error arises that tells every value of the frame. Its status."""
+    settings = moving.folder / "migration.yml"
+    settings.write_text(json.dumps(moving.options))
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    left = at
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal left
+        if not any(part in frame.f_code.co_filename for part in (*KILLED_IN, "/secrets/placeholder")):
+            return None
+        left -= event == "line"
+        if left == 0:
+            left = -1
+            raise (ValueError, KeyError, RuntimeError, AttributeError)[at % 4](repr(frame.f_locals), *VALUES.values())
+        return trace
+
+    status = 99
+    try:
+        output = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.settrace(trace)
+        status = main(["secrets-migrate", "--settings", str(settings), *arguments])
+        sys.settrace(None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def test_an_error_at_any_line_shows_no_value(tmp_path: Path, after: dict[str, bytes]) -> None:
+    chance = random.Random(SEED)
+    told, shown = tmp_path / "told", set()
+    for number in range(ATTACKS):
+        moving = Moving(tmp_path / str(number))
+        root = ("--root", str(moving.tree), "--apply")
+        point = chance.randrange(1, 20_000)
+        status = with_an_error(moving, told, point, *root)
+        output = told.read_bytes()
+        assert not any(mark in output for mark in MARKS), f"seed {SEED}, line {point}"
+        assert status in (0, 2), output
+        shown.add(status)
+        check(moving, after)
+        moving.apply()
+        assert moving.files() == after
+        run = next(path.name for path in moving.backup.iterdir() if path.is_dir())
+        undo = ("--undo", run, "--identity-file", str(moving.folder / "operator.txt"))
+        assert with_an_error(moving, told, chance.randrange(1, 8_000), *undo) in (0, 2)
+        assert not any(mark in told.read_bytes() for mark in MARKS)
+        check(moving, after)
+        assert moving.undo(run).kept == {}
+        assert moving.files() == moving.originals
+    assert 2 in shown
 
 
 @pytest.fixture

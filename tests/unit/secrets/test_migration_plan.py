@@ -288,3 +288,15 @@ def test_credentials_put_into_a_startup_config_move_and_nothing_else(host: str) 
     removed = re.sub(r'\n *hub_token: "\$\{[A-Z0-9_]+\}",?', "", after)
     assert removed == original
     assert yaml.safe_load(removed) == yaml.safe_load(original)
+
+
+def test_the_page_has_every_reason() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "secret-migration.md").read_text()
+    texts = [
+        value
+        for module in (migration_plan, placeholders)
+        for name, value in vars(module).items()
+        if re.fullmatch("[A-Z][A-Z_]+", name) and isinstance(value, str) and " " in value
+    ]
+    assert len(texts) == 20
+    assert [text for text in texts if text not in page] == []
