@@ -26,7 +26,7 @@ from .migration_plan import Move, Plan
 from .model import Hidden, ReadSecret, declared
 from .placeholders import Path, PlaceholderError, replaced, scalars
 from .sources import opened
-from .writers import FIELD, Writer, writer_of
+from .writers import FIELD, writer_of
 
 _ABSENT = frozenset({"missing", "deleted", "destroyed"})
 
@@ -101,6 +101,7 @@ class _Apply:
         self.contents: dict[str, bytes] = {}
         self.edits: dict[str, bytes] = {}
         self.values: dict[str, Hidden] = {}
+        self.refusals: dict[str, SecretError] = {}
 
     def carry_out(self) -> None:
         self._look()
@@ -176,16 +177,24 @@ class _Apply:
             for name in absent:
                 path = self.run.path(name)
                 self.journal.note(self.run, "writing", path=path)
-                _write_one(writer, path, self.values[name])
+                try:
+                    writer.write(path, self.values[name])
+                except SecretError as error:
+                    # Somebody was there first, or an answer was lost and this is the second attempt: reading tells.
+                    if error.code != "refused":
+                        raise
+                    self.refusals[name] = error
                 self.journal.note(self.run, "written", path=path)
         finally:
             writer.close()
 
     def _prove(self) -> None:
         """A new login as the agents do it, and every value read back."""
-        secrets_ = [(name, self.run.path(name)) for name in self._names()]
-        there = _present(self.settings, self.clock, secrets_)
-        for name, path in secrets_:
+        wanted = [(name, self.run.path(name)) for name in self._names()]
+        there = _present(self.settings, self.clock, wanted)
+        for name, path in wanted:
+            if name not in there and name in self.refusals:
+                raise self.refusals[name]
             if name not in there or (name in self.values and there[name].value != self.values[name]):
                 what = "what was written is not what the agents' login reads; no file was changed"
                 raise MigrationError(what, where=path, fix="Let nobody else write there, and run again")
@@ -309,15 +318,6 @@ class _Undo:
     def _has_versions(self) -> bool:
         """Of single values: the version of a file changes with every line of it."""
         return bool(self.settings.source["kind"] == "vault")
-
-
-def _write_one(writer: Writer, path: str, value: Hidden) -> None:
-    try:
-        writer.write(path, value)
-    except SecretError as error:
-        # Somebody was there first, or an answer was lost and this is the second attempt. Reading back tells.
-        if error.code != "refused":
-            raise
 
 
 def _present(settings: Settings, clock: Clock, wanted: Sequence[tuple[str, str]]) -> dict[str, ReadSecret]:

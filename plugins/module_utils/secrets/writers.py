@@ -76,7 +76,16 @@ class VaultWriter:
 
     def _ready(self) -> Any:
         if not self._logged_in:
-            self._auth.login(self._client)
+            refusal: Optional[SecretError] = None
+            try:
+                self._auth.login(self._client)
+            except SecretError as error:
+                if error.code not in ("refused", "denied", "missing"):
+                    raise
+                refusal = error
+            if refusal is not None:
+                what = f"Vault refuses the login of the writer: {refusal.what}"
+                raise SecretError("login_refused", what, where=refusal.where, fix="Check `auth` of the writer")
             self._logged_in = True
         return self._client
 

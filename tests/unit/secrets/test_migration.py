@@ -165,6 +165,21 @@ def test_whatever_vault_refuses_no_file_changes(vault: Bed, tmp_path: Path, patt
     assert moved(moving)
 
 
+def test_a_refused_writer_tries_once(vault: Bed, tmp_path: Path) -> None:
+    moving = Moving(tmp_path / "work", vault, "kv/fleet")
+    vault.server.administer("POST", "sys/auth/userpass", {"type": "userpass"})
+    password = vault.file("password", VALUES["WEB_URL"])
+    moving.options["writer"]["auth"] = {"method": "userpass", "username": "operator", "password_file": password}
+    assert refused(moving).what.startswith("Vault refuses the login of the writer")
+    assert len(vault.server.asked("auth/userpass/login")) == 1
+
+
+def test_a_refused_write_is_told_as_such(vault: Bed, tmp_path: Path) -> None:
+    moving = Moving(tmp_path / "work", vault, "kv/fleet")
+    vault.server.faults.add(faults.answered(400, "(PUT|POST) kv/data", times=None, text=VALUES["WEB_URL"]))
+    assert refused(moving).what == "Vault refuses the request (HTTP 400)"
+
+
 def test_what_reads_back_otherwise_stops_before_the_first_edit(vault: Bed, tmp_path: Path) -> None:
     moving = Moving(tmp_path / "work", vault, "kv/fleet")
 
