@@ -55,21 +55,20 @@ def named(wishes: Mapping[_Place, Wish], same: Mapping[_Place, Hashable], taken:
         if not again:
             break
         levels.update({place: levels[place] + 1 for place in again})
+    musts: dict[str, set[Hashable]] = {}
+    for place, wish in wishes.items():
+        if wish.must:
+            musts.setdefault(short(wish), set()).add(same[place])
     names: dict[_Place, str] = {}
     given: dict[str, Hashable] = {}
     for place, wish in sorted(wishes.items(), key=lambda item: not item[1].must):
         name = _LEVELS[levels[place]](wish)
-        if wish.must:
-            if given.get(name, same[place]) != same[place] or len(_musts(wishes, same, name)) > 1:
-                continue
-        else:
+        if not wish.must:
             name = _free(name, same[place], given, taken)
+        elif len(musts[name]) > 1:
+            continue
         names[place], given[name] = name, same[place]
     return names
-
-
-def _musts(wishes: Mapping[_Place, Wish], same: Mapping[_Place, Hashable], name: str) -> set[Hashable]:
-    return {same[place] for place, wish in wishes.items() if wish.must and wish.variable == name}
 
 
 def short(wish: Wish) -> str:
