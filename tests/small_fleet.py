@@ -23,9 +23,10 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.source_t
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.startup_config import load_fleet
 from ansible_collections.fleetops.continuity.plugins.module_utils.host import Host, HostDescription, open_host
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.agent_rules import AgentRules
-from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.observation import describe, observe, to_plain
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.observation import observe, to_plain
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.project_files import scan
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.release_build import HostInput, build
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.release_document import describe
 from ansible_collections.fleetops.continuity.plugins.plugin_utils import zipapp
 from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line.local_runner import LocalRunner
 

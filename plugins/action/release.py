@@ -20,7 +20,6 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.model im
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.source_tree import SourceTree
 from ansible_collections.fleetops.continuity.plugins.module_utils.fleet.startup_config import load_host
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.agent_rules import AgentRules
-from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.observation import describe
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.options import RELEASE
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.project_files import scan
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.release_build import (
@@ -29,7 +28,7 @@ from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.releas
     build,
     default_id,
 )
-from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.staging import listing
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.release_document import describe, listing
 from ansible_collections.fleetops.continuity.plugins.plugin_utils import zipapp
 
 OF_HOST = ("startup_config", "python", "address", "agent_rules", "values")

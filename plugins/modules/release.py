@@ -232,12 +232,9 @@ from typing import Any, Mapping
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.host import HostDescription, compose
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout import staging
-from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.observation import (
-    describe,
-    observe,
-    to_plain,
-)
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.observation import observe, to_plain
 from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.options import RELEASE
+from ansible_collections.fleetops.continuity.plugins.module_utils.rollout.release_document import describe, listing
 from ansible_collections.fleetops.continuity.plugins.module_utils.wiring import Call, run_module
 
 
@@ -273,7 +270,7 @@ def execute(call: Call) -> Mapping[str, Any]:
                 "before_header": change.shown or change.what,
                 "after_header": change.what,
                 "before": change.before,
-                "after": change.after or staging.listing(release),
+                "after": change.after or listing(release),
             }
             for change in changes
             if call.diff_mode

@@ -135,24 +135,6 @@ def to_plain(observation: Observation) -> dict[str, Any]:
     }
 
 
-def describe(release: Release) -> dict[str, Any]:
-    """``release`` as modules return it: what a plan must know of it."""
-    return {
-        "id": release.id,
-        "digest": release.digest,
-        "agents": {
-            name: {
-                "fingerprint": agent.fingerprint,
-                "layer": agent.layer,
-                "brief_interruption": not agent.unit.sockets,
-                "required": agent.required,
-                "dependencies": list(agent.dependencies),
-            }
-            for name, agent in release.agents.items()
-        },
-    }
-
-
 def _differences(host: Host, ledger: LedgerState, agents: Mapping[str, AgentState], target: Release) -> Iterator[str]:
     if ledger.current != target.id:
         yield f"the current release is {ledger.current or 'none'}, not {target.id}"

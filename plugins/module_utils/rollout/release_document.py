@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fleetops.continuity developers
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A release as ``release.json``.
+"""A release as ``release.json``, as modules return it, and as a diff shows it.
 
 Paths of units are relative to the host root there, so that a release says the same wherever the
 root lies; a release that was read has them absolute.
@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 from dataclasses import asdict
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from ..effects import Probe, Unit
 from ..errors import ContinuityError
@@ -69,6 +69,32 @@ def from_document(document: Mapping[str, Any], root: str) -> Release:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ReleaseError(f"the description of the release is incomplete: {error!r}") from error
+
+
+def describe(release: Release) -> dict[str, Any]:
+    """``release`` as modules return it: what a plan must know of it."""
+    return {
+        "id": release.id,
+        "digest": release.digest,
+        "agents": {
+            name: {
+                "fingerprint": agent.fingerprint,
+                "layer": agent.layer,
+                "brief_interruption": not agent.unit.sockets,
+                "required": agent.required,
+                "dependencies": list(agent.dependencies),
+            }
+            for name, agent in release.agents.items()
+        },
+    }
+
+
+def listing(release: Optional[Release]) -> str:
+    """A release as text for a diff: one line for each file."""
+    if release is None:
+        return ""
+    lines = (f"{file['sha256'][:12]} {file['mode']:04o} {path}\n" for path, file in sorted(release.files.items()))
+    return "".join(lines)
 
 
 def _check_names(document: Mapping[str, Any]) -> None:

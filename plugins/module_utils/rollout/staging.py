@@ -18,7 +18,7 @@ from ..journal.durable import sync_directory, write_file
 from .exclusive import changing
 from .model import Release
 from .observation import changed_files, linked_units
-from .release_document import ReleaseError
+from .release_document import ReleaseError, listing
 from .releases import file_digest
 
 if TYPE_CHECKING:
@@ -99,14 +99,6 @@ def apply(host: Host, wish: Wish, changes: Sequence[Change], runner: Runner) -> 
             host.supervisor.install(linked_units(host))
         if "supervisor" in names:
             host.start_daemon(runner)
-
-
-def listing(release: Optional[Release]) -> str:
-    """A release as text for a diff: one line for each file."""
-    if release is None:
-        return ""
-    lines = (f"{file['sha256'][:12]} {file['mode']:04o} {path}\n" for path, file in sorted(release.files.items()))
-    return "".join(lines)
 
 
 def find(host: Host, release_id: Optional[str]) -> Optional[Release]:
