@@ -15,12 +15,14 @@ from typing import NamedTuple, Optional
 
 class CredentialName(NamedTuple):
     """``kind`` is one of ``password token secret api_key authorization``; ``plural`` names a collection
-    of them; ``words`` is the name in lower case; ``constant`` says that it is written in capitals."""
+    of them; ``words`` is the name in lower case; ``constant`` says that it is written in capitals, ``vague`` that
+    only what looks drawn is a credential under this name."""
 
     kind: str
     words: tuple[str, ...]
     plural: bool = False
     constant: bool = False
+    vague: bool = False
 
 
 def words(text: str) -> frozenset[str]:
@@ -39,17 +41,22 @@ _TOKEN = re.compile(r"token$|^(?:jwt|pat)$")
 _SECRET = re.compile(r"secret(?:key)?$")
 _API_KEY = re.compile(r"(?:api|access|secret|private|encrypt(?:ion)?|signing|auth|master)key$")
 
-KEYS_OF = words(
-    "api access secret private encryption encrypt decryption signing sign signature auth authentication authorization "
-    "master account storage jwt hmac fernet aes cipher crypto session service license licence subscription deploy ssh "
-    "app application consumer admin bot webhook shared security server openai anthropic claude gemini google gpt groq "
-    "cohere mistral deepseek huggingface hf replicate elevenlabs deepgram pinecone weaviate qdrant azure aws gcp stripe "
-    "twilio sendgrid github gitlab slack telegram discord tavily serp serpapi bing weather maps vault unseal root internal "
-    "client agent hub nats redis rsa ecdsa ed25519 hash integration write read ingest dd datadog sentry wandb "
-    "langchain langsmith openrouter together perplexity xai backup flask django cookie csrf push vapid "
-    "credential wrapping transit data dek kek"
+_KEYS_OF = words(
+    "api access secret private encryption encrypt decryption signing sign signature auth authentication "
+    "authorization master jwt hmac fernet aes cipher crypto subscription deploy ssh admin webhook shared openai "
+    "anthropic claude gemini google gpt groq cohere mistral deepseek huggingface hf replicate elevenlabs deepgram "
+    "pinecone weaviate qdrant azure aws gcp stripe twilio sendgrid github gitlab slack telegram discord tavily "
+    "serp serpapi bing weather maps vault unseal rsa ecdsa ed25519 dd datadog sentry wandb langchain langsmith "
+    "openrouter together perplexity xai flask django csrf vapid credential wrapping transit dek kek"
 )
-"""What stands before ``key`` where the key is a credential: ``cache_key`` and ``public_key`` are none."""
+_KEYS_OF_MANY_THINGS = words(
+    "account storage session service server client agent hub nats redis hash integration write read ingest backup "
+    "cookie push root internal data security app application consumer bot"
+)
+"""What stands before ``key`` where the key is a credential (``cache_key`` and ``public_key`` are none), and
+where it may be one: ``redis_key`` is more often the name of an entry."""
+
+KEYS_OF = _KEYS_OF | _KEYS_OF_MANY_THINGS
 
 _NOT_BEFORE = words(
     "no has have is are was use using uses require requires required need needs show hide display forgot forgotten "
@@ -88,7 +95,8 @@ def credential_name(name: str) -> Optional[CredentialName]:
     not_before = _NOT_BEFORE | _NOT_BEFORE_TOKEN if kind == "token" else _NOT_BEFORE
     if kind is None or not not_before.isdisjoint(parts[:-1]):
         return None
-    return CredentialName(kind, tuple(parts), plural, last.upper() == last)
+    vague = parts[-1].startswith("key") and len(parts) > 1 and parts[-2] in _KEYS_OF_MANY_THINGS
+    return CredentialName(kind, tuple(parts), plural, last.upper() == last, vague)
 
 
 def _kind(parts: list[str]) -> tuple[Optional[str], bool]:

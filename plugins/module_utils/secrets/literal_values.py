@@ -24,7 +24,7 @@ PLACEHOLDER = re.compile(r"^\$\{[A-Z][A-Z0-9_]{0,63}\}$")
 """The one form of a placeholder: whatever else stands in ``${…}`` may be the credential itself."""
 
 _REFERENCE = re.compile(
-    r"^\$?\$[({]?[A-Za-z_][\w.:]*[)}]?$|^\$\(|^`|^\$[0-9@*#?!]$|\{\{|\{%|<%|^%[A-Za-z_]\w*%$|%\(\w+\)|^%[sdrv]$"
+    r"^\$?\$[({]?[A-Za-z_][\w.:]*[)}]?$|^\$\(|^`|^\\\(|^\$[0-9@*#?!]$|\{\{|\{%|<%|^%[A-Za-z_]\w*%$|%\(\w+\)|^%[sdrv]$"
     r"|^\$\{\{|^\$\{\w+:?[?+]|^\{[\w.!:\[\]()'\"]*\}$|^@[\w.]+@$|^__[A-Za-z_]+__$|^!(?:Ref|Sub|ImportValue|GetAtt|env|ENV|secret)\b"
     r"|^(?:env|file|vault|ssm|arn|op|keyring|secretsmanager|gcp|azurekv|ref\+\w+|awssm|secret|doppler|bws)[:/]"
     r"|^(?:process\.env|os\.environ|self|settings|config|secrets|vars?|local|data|module|ENV|env|args|opts|options|props|params|"
@@ -53,9 +53,9 @@ _ENCRYPTED = re.compile(
 )
 _REGEX = re.compile(r"\\[wdsbWDSB.]|\[\^|\[[A-Za-z0-9]-[A-Za-z0-9]|\(\?[:=!iP<]|\.\*|\.\+|\]\{?\+?|\{\d+,\d*\}|\|\w+\|")
 _SELECTOR = re.compile(r"^[#.][A-Za-z][\w-]*$|^(?:input|//)\W|^\[\w+=|^@\w+$|^--?[a-z][\w-]*$")
-_HEADER = re.compile(r"^(?:[Xx]-[A-Za-z-]+|Authorization|Bearer|Basic|Cookie|Set-Cookie|Content-Type)$")
+_HEADER = re.compile(r"^(?:[Xx]-[A-Za-z-]+|Authorization|Bearer|Basic|Cookie|[A-Z][a-z]+(?:-[A-Z][a-z]+)+)$")
 _IDENTIFIER = re.compile(r"^[a-z]+(?:_[a-z]+)+$|^[A-Za-z][a-z]*(?:[A-Z]+[a-z]+)+$")
-_OWN_WORDS = words("super dev default prod local my very top ultra demo internal shared")
+_VENDORS = words("aws azure gcp google github gitlab slack openai hub vault db database redis smtp mail")
 _HEX_NUMBER = re.compile(r"^0[xX][0-9a-fA-F]{1,16}$")
 _SECRET_PATH = re.compile(r"^[a-z][a-z_-]*(?:/[a-z][a-z_-]*)+$")
 _LABEL = re.compile(r"^[A-Z][a-z]+$")
@@ -65,7 +65,9 @@ _CONSTANT = re.compile(
     r"|str|string|bytes?|int|integer|float|bool|boolean|object|dict|list|array|text|number|secretstr|char|varchar\S*|optional\[.*|"
     r"union\[.*|list\[.*|dict\[.*|str ?\|.*|password|hidden|masked|empty|missing|present|absent|header|query|cookie|body|env|file|vault|"
     r"basic|bearer|digest|oauth2?|jwt|hs256|rs256|es256|apikey|token|secret|include|omit|same-origin|stdin|prompt|inherit|read|write|"
-    r"anonymous|not[-_ ]?needed|not[-_ ]?required|not[-_ ]?used|n/?a|void|ignored?|unused|self|cls)$",
+    r"anonymous|"
+    r"not[-_ ]?(?:needed|set|configured|available|provided|found|applicable)|"
+    r"no[-_ ]?(?:key|token|password|auth|secret)|not[-_ ]?required|not[-_ ]?used|n/?a|void|ignored?|unused|self|cls)$",
     re.IGNORECASE,
 )
 _SAMPLE = re.compile(
@@ -185,6 +187,8 @@ def _strong_enough(value: str, name: CredentialName, place: str, fallback: bool)
     parts = [word.lower() for word in _WORD.findall(value)]
     if not parts and len(value) < 4:
         return False
+    if name.vague and not (is_random(value) and sum(map(str.isdigit, value)) >= 3 and ":" not in value):
+        return False
     has_digit = any(character.isdigit() for character in value)
     if _NAME_OF_VARIABLE.match(value) and (not has_digit or credential_name(value)):
         return False
@@ -197,7 +201,7 @@ def _strong_enough(value: str, name: CredentialName, place: str, fallback: bool)
         )
     if _is_own_name(value, parts, name, place, fallback):
         return False
-    if place == CODE and not fallback and _names_another(value, parts, name):
+    if place == CODE and not fallback and _names_another(value, name):
         return False
     if name.kind == "password":
         if place == CODE and not fallback and not has_digit and not symbol and set(parts) <= _VOCABULARY:
@@ -221,11 +225,12 @@ def _telling(value: str, has_digit: bool, symbol: bool) -> bool:
     return len(value) >= 8 and has_digit and symbol
 
 
-def _names_another(value: str, parts: list[str], name: CredentialName) -> bool:
+def _names_another(value: str, name: CredentialName) -> bool:
     """``ACCESS_KEY = "aws_access_key_id"``: an identifier that is itself called like a credential."""
-    if not _IDENTIFIER.match(value) or not (credential_name(value) or credential_name(value.replace("_id", ""))):
+    called = credential_name(value) or credential_name(value.replace("_id", ""))
+    if called is None or not _IDENTIFIER.match(value):
         return False
-    return name.kind != "secret" or (name.constant and not _OWN_WORDS & set(parts))
+    return name.kind != "secret" or (name.constant and set(called.words) <= _VOCABULARY | _VENDORS | set(name.words))
 
 
 def _is_own_name(value: str, parts: list[str], name: CredentialName, place: str, fallback: bool) -> bool:

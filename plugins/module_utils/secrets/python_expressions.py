@@ -19,7 +19,7 @@ NOT_ASKING = re.compile(
 DEFAULTS = frozenset({"default", "fallback", "default_value", "default_factory", "const"})
 
 _METHODS = words("encode strip lower rstrip lstrip format")
-_WRAPPERS = words("SecretStr SecretBytes str bytes Secret quote quote_plus urlsafe_b64encode b64encode cast")
+_WRAPPERS = words("SecretStr SecretBytes str bytes Secret quote quote_plus urlsafe_b64encode b64encode")
 """What gives back, in another form, what it is called on, or what it is called with."""
 
 _FIELDS = words("field Field attrib ib Column Option Argument Header Query Form Body Cookie Depends")

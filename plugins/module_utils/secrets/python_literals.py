@@ -190,7 +190,9 @@ class _Reader:
             elif keyword.arg == "auth" and isinstance(keyword.value, ast.Tuple) and len(keyword.value.elts) == 2:
                 self.give(_CALLED_PASSWORD, keyword.value.elts[1], SETTING, "assigned-value")
             elif not NOT_ASKING.match(function):
-                self.give(credential_name(keyword.arg), keyword.value, SETTING, "assigned-value")
+                name = credential_name(keyword.arg)
+                words_of_text = name is not None and name.kind in ("token", "api_key")  # as Token(token="while")
+                self.give(name, keyword.value, CODE if words_of_text else SETTING, "assigned-value")
         if named and len(node.args) >= 2 and ASKING.search(function) and not NOT_ASKING.match(function):
             first = text_of(node.args[0])
             index = 0 if first is not None and credential_name(first) else 1

@@ -28,7 +28,7 @@ NOT_OURS = words(
 
 _GENERATED = re.compile(
     r"^(?:package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.ya?ml|poetry\.lock|Pipfile\.lock|Cargo\.lock|uv\.lock|go\.sum"
-    r"|.*\.min\.(?:js|css)|.*\.(?:map|svg|pub))$"
+    r"|(?:vocab|tokenizer|added_tokens|special_tokens_map|tokenizer_config|merges)(?:[._-].*)?\.(?:json|txt)|.*\.min\.(?:js|css)|.*\.(?:map|svg|pub))$"
 )
 
 _STYLES: Mapping[str, str] = {

@@ -41,7 +41,7 @@ _FILTER = re.compile(
     r"(?P<name>[A-Za-z_][\w.]{0,80})['\")\s]{0,5}\|\s*(?:default|d)\(\s*(?P<quote>['\"])(?P<value>[^'\"]{1,300})(?P=quote)"
 )
 _ASKED = re.compile(
-    r"(?P<function>[A-Za-z_]\w{0,60})?\(\s*(?:[\w.]{1,40},\s*)?(?P<quote>[\"'])(?P<name>[A-Za-z_][\w.-]{0,80})(?P=quote)\s*,\s*"
+    r"(?P<function>[A-Za-z_]\w{0,60})?\(\s*(?:[&*\w.]{1,40},\s*)?(?P<quote>[\"'])(?P<name>[A-Za-z_][\w.-]{0,80})(?P=quote)\s*,\s*"
     r"(?:\w{1,30}\s*=\s*)?(?P<other>[\"'])(?P<value>[^\"']{1,300})(?P=other)\s*[,)]"
 )
 _OTHERWISE = re.compile(
