@@ -76,7 +76,7 @@ class ScanReport:
         notes += [f"accepted by the baseline: {len(self.applied.accepted)}"] if self.applied.accepted else []
         notes += [f"expired on {entry.expires.isoformat()}: {entry.where}" for entry in self.applied.expired]
         notes += [f"matches nothing: {entry.where}" for entry in self.applied.unused]
-        return [*lines, *([""] if lines else []), *notes, *([""] if notes else []), self._verdict()]
+        return [_shown(line) for line in [*lines, *_apart(lines), *notes, *_apart(notes), self._verdict()]]
 
     def _verdict(self) -> str:
         parts = []
@@ -127,6 +127,15 @@ class ScanReport:
             "columnKind": "unicodeCodePoints",
         }
         return {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _apart(lines: list[str]) -> list[str]:
+    return [""] if lines else []
+
+
+def _shown(line: str) -> str:
+    """One line, whatever a file is called."""
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in line)
 
 
 def _location(finding: Finding) -> dict[str, Any]:

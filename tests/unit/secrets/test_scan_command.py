@@ -116,6 +116,12 @@ def test_exit_status(tmp_path, capsys):
     assert run("--root", str(tmp_path / "gone"), capsys=capsys)[0] == 2
 
 
+def test_a_hostile_name_stays_on_its_line(tmp_path, capsys):
+    (tmp_path / "a\n\x1b[2J.env").write_text("HUB_TOKEN=falcon-0815\n")
+    _status, out, _error = run("--root", str(tmp_path), capsys=capsys)
+    assert out.splitlines()[0].startswith("a\\n\\x1b[2J.env:1: live token (assigned-value) ")
+
+
 def test_the_contract_of_json(tree, capsys):
     document = json.loads(run("--root", str(tree), "--format", "json", capsys=capsys)[1])
     assert {frozenset(one) for one in document["findings"]} == {
