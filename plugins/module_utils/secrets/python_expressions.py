@@ -27,6 +27,10 @@ _FIELDS = words("field Field attrib ib Column Option Argument Header Query Form 
 Named = Optional[CredentialName]
 
 
+USER_AND_PASSWORD = CredentialName("password", ("password",))
+"""The second of the two that ``auth=`` takes."""
+
+
 def literals(value: ast.expr, name: Named, fallback: bool) -> Iterator[tuple[ast.expr, Named, bool]]:
     """The literals that an expression may become, with the name that they go by."""
     if isinstance(value, (ast.Constant, ast.JoinedStr)):
@@ -62,6 +66,8 @@ def paired(target: ast.expr, value: ast.expr) -> Iterator[tuple[Named, ast.expr]
     if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
         for one, given in zip(target.elts, value.elts):
             yield name_of(one), given
+    elif isinstance(value, ast.Tuple) and len(value.elts) == 2 and last_name(target).lower().endswith("auth"):
+        yield USER_AND_PASSWORD, value.elts[1]
     else:
         yield name_of(target), value
 

@@ -23,6 +23,7 @@ from .python_expressions import (
     ASKING,
     DEFAULTS,
     NOT_ASKING,
+    USER_AND_PASSWORD,
     Named,
     first_name,
     last_name,
@@ -57,7 +58,7 @@ _KEYED = {
 _JWT = frozenset({"encode", "decode"})
 _EXPLAINING = re.compile(r"DOCUMENTATION|EXAMPLE|USAGE|^RETURN$|HELP|epilog|docstring|readme", re.IGNORECASE)
 _ENUMS = re.compile(r"(?:Enum|Flag|Choices)$")
-_EMBEDDED = re.compile(r"[A-Za-z_\-\"']\s{0,3}[=:]|--|://|-p|-a|-u|login|identified|password\s", re.IGNORECASE)
+_EMBEDDED = re.compile(r"[A-Za-z_\-\"']\s{0,3}[=:]|--|://|-p|-a|-u|login|identified|password\s|\|", re.IGNORECASE)
 
 
 def find_in_program(text: str, lines: Sequence[str], numbers: Sequence[int]) -> Optional[list[Hit]]:
@@ -188,7 +189,7 @@ class _Reader:
                 )
                 self.give(name, keyword.value, SETTING, "default-value", True)
             elif keyword.arg == "auth" and isinstance(keyword.value, ast.Tuple) and len(keyword.value.elts) == 2:
-                self.give(_CALLED_PASSWORD, keyword.value.elts[1], SETTING, "assigned-value")
+                self.give(USER_AND_PASSWORD, keyword.value.elts[1], SETTING, "assigned-value")
             elif not NOT_ASKING.match(function):
                 name = credential_name(keyword.arg)
                 words_of_text = name is not None and name.kind in ("token", "api_key")  # as Token(token="while")
@@ -210,9 +211,9 @@ class _Reader:
             self.give(named, node.args[1], SETTING, "assigned-value")
         place = _KEYED.get(function)
         if place is not None and len(node.args) > place and (function != "login" or len(node.args) == 2):
-            self.give(_CALLED_PASSWORD if place else _CALLED_SECRET, node.args[place], SETTING, "assigned-value")
+            self.give(USER_AND_PASSWORD if place else _CALLED_SECRET, node.args[place], SETTING, "assigned-value")
         elif function == "connect" and "mysql" in first_name(node.func).lower() and len(node.args) > 2:
-            self.give(_CALLED_PASSWORD, node.args[2], SETTING, "assigned-value")
+            self.give(USER_AND_PASSWORD, node.args[2], SETTING, "assigned-value")
         elif function in _JWT and "jwt" in first_name(node.func).lower() and len(node.args) > 1:
             self.give(_CALLED_SECRET, node.args[1], SETTING, "assigned-value")
         elif function == "new" and first_name(node.func) == "hmac" and node.args:
@@ -316,7 +317,6 @@ class _Reader:
         return self.found
 
 
-_CALLED_PASSWORD = CredentialName("password", ("password",))
 _CALLED_SECRET = CredentialName("secret", ("secret", "key"))
 
 

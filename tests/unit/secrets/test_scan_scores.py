@@ -26,7 +26,7 @@ def classes(path: str, text: str) -> list[tuple[int, str]]:
     return [(one.line, one.class_) for one in scan_text(path, text)]
 
 
-@pytest.mark.parametrize("name", ["development", "held_out"])
+@pytest.mark.parametrize("name", ["development", "forms", "held_out"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_known_tree(tmp_path, name, seed):
     made = corpus(name, seed)
