@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import os
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from ..effects import Clock, Runner
 from . import memory_storage
 from .faults import SecretError
-from .model import DeclaredSecret, Hidden, Source, declared
+from .model import DeclaredSecret, Hidden, Lease, Source, declared
 from .owners import owner_of
 from .secret_directory import LEASES, SecretDirectory
 from .secret_files import Found, Plan, SecretFile, plan
@@ -184,26 +185,32 @@ class _Reading:
         self, secrets: Sequence[DeclaredSecret], found: Found, check: bool
     ) -> dict[str, tuple[Optional[Hidden], Optional[str]]]:
         living = self._resumed(check)
-        standing = {secret.path for secret in secrets} - {
-            secret.path for secret in secrets if _value(found, secret.name) is None
+        anew = {
+            secret.path
+            for secret in secrets
+            if _value(found, secret.name) is None
+            or found.secrets[secret.name].version != _mark(living.get(secret.path))
         }
         values: dict[str, tuple[Optional[Hidden], Optional[str]]] = {}
         wanted = []
         for secret in secrets:
-            if secret.dynamic and (check or (secret.path in living and secret.path in standing)):
-                values[secret.name] = (_value(found, secret.name), None)
+            if secret.dynamic and (check or secret.path not in anew):
+                installed = found.secrets.get(secret.name)
+                values[secret.name] = (_value(found, secret.name), installed.version if installed else None)
             else:
                 wanted.append(secret)
+        leases = self.source.leases if isinstance(self.source, VaultSource) else {}
+        paths = {secret.name: secret.path for secret in wanted if secret.dynamic}
         for read in self.source.read(wanted).values() if wanted else ():
             self.world.hide(read.value.reveal())
-            values[read.name] = (read.value, read.version)
+            values[read.name] = (read.value, read.version or _mark(leases.get(paths.get(read.name, ""))))
         return values
 
-    def _resumed(self, check: bool) -> set[str]:
-        """Paths of dynamic secrets whose lease lives."""
+    def _resumed(self, check: bool) -> Mapping[str, Lease]:
+        """The leases that live, by path."""
         if check or not isinstance(self.source, VaultSource) or not os.path.exists(self._leases):
-            return set()
-        return set(self.source.resume(self._leases))
+            return {}
+        return self.source.resume(self._leases)
 
     def hold(self) -> None:
         """Keep what was lent until the next run."""
@@ -221,6 +228,11 @@ class _Reading:
             self.source.hold(self._leases)
         elif not self.source.leases and os.path.exists(self._leases):
             os.unlink(self._leases)
+
+
+def _mark(lease: Optional[Lease]) -> Optional[str]:
+    """Stands as the version of what was lent: it tells whether a file and a lease that lives belong together."""
+    return None if lease is None else hashlib.sha256(lease.id.reveal()).hexdigest()[:12]
 
 
 def _value(found: Found, name: str) -> Optional[Hidden]:

@@ -14,6 +14,7 @@ from memory_folder import memory_folder
 from reading import QuickClock, bed
 from vault_server.bed import Bed
 
+from ansible_collections.fleetops.continuity.plugins.module_utils.errors import ContinuityError
 from ansible_collections.fleetops.continuity.plugins.module_utils.secrets import injection
 from ansible_collections.fleetops.continuity.plugins.module_utils.secrets.faults import SecretError
 
@@ -30,7 +31,8 @@ class Host:
         self.clock = QuickClock()
 
     def put(self, *secrets: dict[str, Any], check: bool = False, **options: Any) -> injection.Injected:
-        world = injection.World(self.clock, None, lambda _step: None, lambda _value: None)  # type: ignore[arg-type]
+        gate = options.pop("gate", None)
+        world = injection.World(self.clock, None, lambda _step: None, lambda _value: None, gate)  # type: ignore[arg-type]
         wanted = injection.Wanted(str(self.path), self.vault.source(patience=0.5), secrets, **options)
         return injection.inject(wanted, world, check=check)
 
@@ -85,6 +87,34 @@ def test_an_account_whose_file_is_damaged_is_made_anew(host: Host) -> None:
     assert sorted(host.put(USER, PASSWORD).plan.changed_names) == ["archive_password", "archive_username"]
     assert host.value("archive_username") != user
     assert host.value("archive_username") in host.vault.accounts and host.value("archive_password")
+
+
+def test_an_account_that_was_taken_back_is_not_taken_for_the_new_one(host: Host) -> None:
+    """After a switch that was taken back, files and leases do not belong together: the next run makes them anew."""
+    host.vault.database()
+    host.put(USER, PASSWORD)
+    old = host.value("archive_username")
+    (host.path / "archive_password").resolve().chmod(0o444)
+    with pytest.raises(ContinuityError, match="agents are not well"):
+        host.put(USER, PASSWORD, gate=_closed)
+    assert host.value("archive_username") == old
+    (host.path / "archive_password").resolve().chmod(0o400)
+    host.put(USER, PASSWORD)
+    assert host.value("archive_username") in set(host.vault.accounts) - {old}
+
+
+def _closed(*_arguments: Any) -> None:
+    raise ContinuityError("agents are not well")
+
+
+def test_a_failing_run_takes_no_account_from_those_who_have_it(host: Host) -> None:
+    host.vault.database()
+    host.put(USER, PASSWORD)
+    user = host.value("archive_username")
+    with pytest.raises(SecretError):
+        host.put(USER, PASSWORD, {"name": "alpha", "path": "kv/nothing"})
+    assert list(host.vault.accounts) == [user]
+    assert not host.put(USER, PASSWORD).plan.changed and list(host.vault.accounts) == [user]
 
 
 def test_a_failed_task_leaves_no_account(host: Host) -> None:
