@@ -153,7 +153,7 @@ seealso:
 
 EXAMPLES = r"""
 - name: Move credentials to Vault
-  fleetops.continuity.secret_migration: &migration
+  fleetops.continuity.secret_migration:
     root: /srv/project
     source:
       kind: vault
@@ -175,9 +175,21 @@ EXAMPLES = r"""
 
 - name: Take it back
   fleetops.continuity.secret_migration:
-    <<: *migration
     state: undone
     run: "{{ migration.run }}"
+    source:
+      kind: vault
+      address: https://vault.example:8200
+      auth:
+        method: approle
+        role_id_file: /etc/continuity/role_id
+        secret_id_file: /etc/continuity/secret_id
+    writer:
+      auth:
+        method: userpass
+        username: operator
+        password_file: /run/user/1000/vault-password
+    prefix: kv/fleet
     backup:
       folder: /srv/fleet/migrations
       recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]

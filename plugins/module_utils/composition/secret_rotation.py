@@ -68,10 +68,11 @@ def rotate(host: Host, wanted: Wanted, world: World, pace: Pace, *, check: bool)
             return Rotated(injected, tuple(_running(host, told)))
         try:
             injected = inject(wanted, replace(world, gate=rotation.forward), check=False)
+            return Rotated(injected, tuple(rotation.replaced), rotation.batch, rotation.seconds)
         except RotationError as error:
-            said, fix = rotation.back(error)
-            raise RotationError(said, fix=fix) from error
-        return Rotated(injected, tuple(rotation.replaced), rotation.batch, rotation.seconds)
+            failed = error
+        said, fix = rotation.back(failed)
+        raise RotationError(said, fix=fix) from failed
 
 
 class _Rotation:

@@ -90,12 +90,13 @@ class DocumentFile(ABC):
             self._version = _version(encrypted)
 
     def _content(self) -> bytes:
+        reason: Optional[str] = None
         try:
             with open(self.file, "rb") as opened:
                 return opened.read()
         except OSError as error:
-            refusal = SecretError("unreadable", f"the file cannot be read: {error.strerror}", where=self.file)
-        raise refusal
+            reason = error.strerror
+        raise SecretError("unreadable", f"the file cannot be read: {reason}", where=self.file)
 
     def _value(self, secret: DeclaredSecret) -> ReadSecret:
         where = f"{self.file}: {secret.path}"

@@ -254,7 +254,7 @@ class _File:
             return LONGER
         if scalar.plain and not keep:
             value, fault = scalar_value(text, None, plain=True)
-            if fault or not (isinstance(value, str) or (type(value) is int and str(value) == text)):
+            if fault or not (isinstance(value, str) or (isinstance(value, int) and str(value) == text)):
                 return NOT_TEXT
         return _Form(keep, "whole", tail, keep[:-1] if NAME.fullmatch(keep[:-1]) else "", False)
 

@@ -80,6 +80,7 @@ def settings_of(options: Mapping[str, Any], identity_files: Sequence[str] = ()) 
 
 def settings_from(path: str, identity_files: Sequence[str] = ()) -> Settings:
     """From a YAML file. Nothing of what stands there is repeated in an error."""
+    reason: Optional[str] = None
     try:
         with open(path, "rb") as stream:
             content = stream.read()

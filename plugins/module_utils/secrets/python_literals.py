@@ -250,7 +250,12 @@ class _Reader:
             text = text_of(literal)
             if text is None:
                 number = getattr(literal, "value", None)
-                if called.kind != "password" or type(number) is not int or not 0 <= number < 10**20:
+                if (
+                    called.kind != "password"
+                    or isinstance(number, bool)
+                    or not isinstance(number, int)
+                    or not 0 <= number < 10**20
+                ):
                     continue
                 text = str(number)
             if siblings is not None and text == text.lower() and text.isalpha() and not _beside_an_account(siblings):

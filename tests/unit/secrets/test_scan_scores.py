@@ -57,7 +57,7 @@ def test_the_repository_itself_is_clean():
         ("${HUB_TOKEN}", []),
         ("${H}", []),
         (f"${{{'N' * 64}}}", []),
-        ("${ghp_%s}" % "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6", ["live"]),
+        ("${ghp_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hI6" + "}", ["live"]),
         ("${HUB_TOKEN:-falcon-0815-orbit}", ["default"]),
         ("${HUB_TOKEN:?is missing}", []),
         ("{{ hub_token }}", []),
