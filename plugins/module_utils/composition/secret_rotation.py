@@ -72,7 +72,7 @@ def rotate(host: Host, wanted: Wanted, world: World, pace: Pace, *, check: bool)
         except RotationError as error:
             failed = error
         said, fix = rotation.back(failed)
-        raise RotationError(said, fix=fix) from failed
+        raise RotationError(said, fix=fix)
 
 
 class _Rotation:
