@@ -15,7 +15,7 @@ from .placeholders import NAME, Path, PlaceholderError, Scalar, Scalars, scalars
 from .scan_findings import Finding, findings
 from .scan_hits import Hit, merged
 from .scanned_files import ScannedFile, described
-from .scanning import _hits as hits_of
+from .scanning import hits_of
 from .telling_lines import telling_lines
 from .text_lines import LONGEST_LINE, YAML
 

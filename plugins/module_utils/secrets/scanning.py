@@ -75,10 +75,11 @@ def scan_text(path: str, text: str) -> list[Finding]:
         return []
     lines = text.split("\n")
     file = described(path, lines[0][:200])
-    return findings(file, merged(_hits(file, text, lines, numbers)))
+    return findings(file, merged(hits_of(file, text, lines, numbers)))
 
 
-def _hits(file: ScannedFile, text: str, lines: Sequence[str], numbers: Sequence[int]) -> list[Hit]:
+def hits_of(file: ScannedFile, text: str, lines: Sequence[str], numbers: Sequence[int]) -> list[Hit]:
+    """Where credentials stand in ``text``, of which ``lines`` with these ``numbers`` are looked at."""
     if file.style == PYTHON:
         hits = find_in_program(text, lines, numbers)
         return hits if hits is not None else list(find(lines, numbers, PROGRAM))
