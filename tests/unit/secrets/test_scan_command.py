@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import secrets
@@ -89,6 +90,7 @@ def test_no_value_in_what_the_engine_hands_on(tree):
         f"accepted: *{CANARY}",
         f"{CANARY}: 1\n{CANARY}: 2",
     ],
+    ids=(f"baseline{number}" for number in itertools.count()),
 )
 def test_no_value_in_what_is_said_of_a_baseline(tree, tmp_path, capsys, content):
     baseline = tmp_path / "accepted.yml"
@@ -213,7 +215,9 @@ def test_processes(shown, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "content, mode, said", [(CANARY[:8], 0o400, "shorter"), (CANARY * 2, 0o644, "Others can read")]
+    "content, mode, said",
+    [(CANARY[:8], 0o400, "shorter"), (CANARY * 2, 0o644, "Others can read")],
+    ids=["short", "open to others"],
 )
 def test_a_bad_key_is_refused_and_not_repeated(tmp_path, capsys, content, mode, said):
     key = tmp_path / "key"
