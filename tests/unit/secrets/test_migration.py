@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -285,19 +286,24 @@ def test_mode_owner_and_attributes_stay(moving: Moving) -> None:
     assert {name: os.getxattr(hub, name) for name in os.listxattr(hub) if name.startswith("user.")} == attributes
 
 
-def test_a_folder_without_the_right_to_write_is_noticed_before_anything_begins(tmp_path: Path) -> None:
+def test_a_folder_without_the_right_to_write_is_noticed_before_anything_begins(moving: Moving) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
-    tmp_path.chmod(0o755)
-    for above in tmp_path.parents[:2]:
-        above.chmod(0o755)
+    # Once as root: all that is imported on the way is there when somebody else may not look for it.
+    moving.apply()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        work = Path(folder, "work")
+        work.mkdir()
+        os.chown(work, 1234, 1234)
+        assert os.waitpid(_as_somebody_else(work), 0)[1] == 0
+
+
+def _as_somebody_else(work: Path) -> int:
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            work = tmp_path / "work"
-            work.mkdir()
-            os.chown(work, 1234, 1234)
             os.setgroups([])
             os.setgid(1234)
             os.setuid(1234)
@@ -312,7 +318,7 @@ def test_a_folder_without_the_right_to_write_is_noticed_before_anything_begins(t
             status = 0
         finally:
             os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+    return child
 
 
 def test_a_folder_that_became_a_link_is_not_followed(moving: Moving) -> None:
