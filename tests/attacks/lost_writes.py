@@ -139,7 +139,8 @@ class Disk:
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self.top = Folder()
-        self._places: dict[str, int] = {}
+        # By path, too: calls stand where they began, and one that waited may have got a number that another still used.
+        self._places: dict[tuple[str, str], int] = {}
 
     def _find(self, path: str) -> Union[File, Folder]:
         node: Union[File, Folder] = self.top
@@ -195,13 +196,13 @@ class Disk:
             assert isinstance(node, File), path
             node.pending.append((0, None))
         size = len(node.content()) if isinstance(node, File) and "O_APPEND" in call.words else 0
-        self._places[str(call.result)] = size
+        self._places[str(call.result), path] = size
 
     def _descriptor(self, call: Call, number: str, path: str) -> None:
         if call.name in ("fsync", "fdatasync"):
             self._find(path).sync()
         elif call.name == "lseek":
-            self._places[number] = call.result
+            self._places[number, path] = call.result
         elif call.name in ("write", "writev", "pwrite64", "pwritev"):
             node = self._find(path)
             assert isinstance(node, File)
@@ -209,16 +210,16 @@ class Disk:
             if call.name.startswith("p"):
                 node.pending.append((int(call.words.rpartition(", ")[2]), data))
             else:
-                node.pending.append((self._places[number], data))
-                self._places[number] += len(data)
+                node.pending.append((self._places[number, path], data))
+                self._places[number, path] += len(data)
         elif call.name == "sendfile" and call.result == 0:
             pass
         elif call.name == "sendfile":
             node, source = self._find(path), self._find(call.descriptors[1][1])
             assert isinstance(node, File) and isinstance(source, File)
             begin = int(_OFFSET.search(call.words)[1])  # type: ignore[index]
-            node.pending.append((self._places[number], source.content()[begin : begin + call.result]))
-            self._places[number] += call.result
+            node.pending.append((self._places[number, path], source.content()[begin : begin + call.result]))
+            self._places[number, path] += call.result
         elif call.name == "ftruncate":
             node = self._find(path)
             assert isinstance(node, File)

@@ -53,18 +53,24 @@ def test_names_are_shown_on_any_terminal(tree: Path, encoding: str) -> None:
 
 
 def test_ctrl_c_ends_without_a_traceback_and_leaves_everything_whole(tree: Path) -> None:
-    (tree / "large").write_bytes(os.urandom(150_000_000))
     repository = str(tree.parent / "repository")
-    command = start("snapshot", tree, "--repository", repository, "--host", "pc2")
-    deadline = time.monotonic() + 60
-    while not list(Path(repository, "tmp").glob("pc2/*")) and command.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    command.send_signal(signal.SIGINT)
-    _unused, said = command.communicate()
+    before = 1
+    for _attempt in range(10):
+        (tree / "large").write_bytes(os.urandom(150_000_000))
+        command = start("snapshot", tree, "--repository", repository, "--host", "pc2")
+        deadline = time.monotonic() + 60
+        while not list(Path(repository, "tmp").glob("pc2/*")) and command.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        command.send_signal(signal.SIGINT)
+        _unused, said = command.communicate()
+        if command.returncode:
+            break
+        # It had ended before the signal came.
+        before += 1
     assert (command.returncode, said) == (130, b"continuity snapshot: interrupted\n")
     assert snapshots.verify_repository(repository).faults() == []
-    assert len(snapshots.list_snapshots(repository)[0]) == 1
+    assert len(snapshots.list_snapshots(repository)[0]) == before
 
 
 def test_nobody_who_stops_listening_is_told_that_all_is_well(tree: Path) -> None:
