@@ -218,8 +218,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return Reply(404, {"errors": []})
         try:
             return self.vault.core.handle(request, self.vault.node)
-        except Exception:
-            # A fault of this server must not look like one that was forced.
+        except Exception:  # a fault of this server is kept for the test to fail on, and must not look like a forced one
             self.vault.crashes.append(traceback.format_exc())
             return Reply(500, {"errors": ["internal error"]})
 

@@ -265,7 +265,7 @@ def test_who_is_refused_is_told_to_whom_it_belongs(filled: World, monkeypatch: p
 
 def test_what_lies_in_a_folder_that_only_looks_like_one_of_ours_stays(world: World) -> None:
     """A prune would throw away what it finds in tmp/."""
-    kept = Path(world.repository, "tmp/work/thesis")
+    kept = Path(world.repository, "tmp/drafts/thesis")
     kept.parent.mkdir(parents=True)
     kept.write_text("precious")
     world.write({"file": b"1"})
