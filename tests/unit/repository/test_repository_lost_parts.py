@@ -5,22 +5,25 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import fcntl
 import os
 import random
 import shutil
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
-from conftest import World
 
 from ansible_collections.fleetops.continuity.plugins.module_utils.composition import maintenance, snapshots
 from ansible_collections.fleetops.continuity.plugins.module_utils.effects import SystemClock
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.faults import DamagedError, RepositoryError
 from ansible_collections.fleetops.continuity.plugins.module_utils.repository.layout import Repository
 from ansible_collections.fleetops.continuity.plugins.plugin_utils.command_line import main
+
+if TYPE_CHECKING:
+    from conftest import World
 
 CLOCK = SystemClock()
 
@@ -178,8 +181,8 @@ def test_prune_is_done_once_where_two_hosts_have_stored_the_same(world: World, s
         world.write({f"shared{number}": chance.randbytes(50_000)})
     for host in ("pc1", "pc2"):
         world.write({f"of_{host}": chance.randbytes(200_000)})
-        apart = World.__new__(World)
-        apart.__dict__.update(world.__dict__, repository=str(world.folder / host))
+        apart = copy.copy(world)
+        apart.repository = str(world.folder / host)
         apart.take(host=host)
         os.unlink(world.tree / f"of_{host}")
     shutil.copytree(world.folder / "pc1", world.repository)
